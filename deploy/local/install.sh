@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # stack sets cache
 # Prerequisites from apt, and the cache of what is fetched or built once.
 # Sourced by `stack`.
 
@@ -11,7 +12,7 @@ need_command() {
   ! command -v "$name" >/dev/null || return 0
   ! is_root || apt_update
   for package; do
-    [[ -z $(apt-cache policy "$package" 2>/dev/null | grep -v 'Candidate: (none)' | grep Candidate:) ]] || break
+    ! apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || break
   done
   install_packages "$package"
   command -v "$name" >/dev/null || die "'$name' is still missing after installing $package"

@@ -1,7 +1,9 @@
+# shellcheck shell=bash disable=SC2154 # stack sets cache and here
 # A Kafka broker that is its own controller, from Maven's artifacts. Sourced
 # by `stack`. DIR/kafka holds server.properties, data/, log and pid.
 
 kafka_version=4.1.0
+# Name it anew when what kafka_build makes changes.
 kafka_cache=kafka-$kafka_version
 
 kafka_install() {
@@ -18,6 +20,9 @@ kafka_build() {
   watched "fetching Kafka $kafka_version (54 MB)" \
     mvn -q -B -f "$here/kafka-pom.xml" "-Dkafka.version=$kafka_version" \
     dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$1/libs"
+  # A logger for the broker alone: its tools shall print what was asked for.
+  mkdir "$1/logging"
+  mv "$1"/libs/slf4j-simple-*.jar "$1/logging"
 }
 
 kafka_classpath() {
@@ -27,10 +32,7 @@ kafka_classpath() {
 # kafka_start DIR PORT: the controller listens on PORT + 1.
 kafka_start() {
   local dir=$1/kafka port=$2
-  if running_pid "$dir" >/dev/null; then
-    await "$dir" 60 kafka_answers "$port"
-    return
-  fi
+  ! already_running "$dir" "$port" kafka_answers "$port" || return 0
   kafka_install
   ! port_taken "$port" || die "127.0.0.1:$port is taken: choose another with KAFKA_PORT"
   ! port_taken $((port + 1)) || die "127.0.0.1:$((port + 1)), for Kafka's controller, is taken: choose another KAFKA_PORT"
@@ -41,8 +43,10 @@ kafka_start() {
       --config "$dir/server.properties" >"$dir/log" 2>&1 ||
       { cat "$dir/log" >&2; die "Kafka could not format $dir/data, see above"; }
   fi
-  launch "$dir" java -Xmx1g -cp "$(kafka_classpath)" kafka.Kafka "$dir/server.properties"
-  await "$dir" 60 kafka_answers "$port"
+  launch "$dir" "$port" java -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+    -Dorg.slf4j.simpleLogger.showDateTime=true -cp "$(kafka_classpath):$cache/$kafka_cache/logging/*" \
+    kafka.Kafka "$dir/server.properties"
+  await_start "$dir" kafka_answers "$port"
 }
 
 kafka_java() {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # stack sets cache and here
 # A PostgreSQL with TimescaleDB. Sourced by `stack`. DIR/postgres holds data/,
 # postgresql.conf, log and pid.
 #
@@ -10,6 +11,7 @@
 
 debian_suite=trixie
 debian_postgres=17
+# Name it anew when what debian_build makes changes.
 debian_cache=debian-$debian_suite-postgresql-$debian_postgres-timescaledb
 
 # postgres_native: prints the newest version of the machine's own PostgreSQL
@@ -90,11 +92,7 @@ debian_build() {
 # postgres_start DIR PORT
 postgres_start() {
   local dir=$1/postgres port=$2
-  if running_pid "$dir" >/dev/null; then
-    postgres_find
-    await "$dir" 60 postgres_answers "$port"
-    return
-  fi
+  ! { postgres_find && already_running "$dir" "$port" postgres_answers "$port"; } || return 0
   postgres_install
   ! port_taken "$port" || die "127.0.0.1:$port is taken: choose another with POSTGRES_PORT"
   mkdir -p "$dir"
@@ -113,9 +111,9 @@ postgres_start() {
       --encoding=UTF8 --locale=C.UTF-8 >"$dir/log" 2>&1 ||
       { cat "$dir/log" >&2; die "initdb failed in $dir, see above"; }
   fi
-  launch "$dir" "${inside[@]}" "$bin/postgres" -D "$home/data" \
+  launch "$dir" "$port" "${inside[@]}" "$bin/postgres" -D "$home/data" \
     -c "config_file=$home/postgresql.conf" -p "$port"
-  await "$dir" 60 postgres_answers "$port"
+  await_start "$dir" postgres_answers "$port"
 }
 
 # postgres_answers PORT: succeeds when the server runs a query.
