@@ -183,7 +183,7 @@ func fetchAnswer(code int16, parts ...answerPart) []byte {
 
 // fakeBroker answers every exchange with body, behind a right header.
 type fakeBroker struct {
-	body   []byte
+	body  []byte
 	alter func(ctx context.Context, rw *fakeConn) // alters the connection, if set
 }
 

@@ -51,7 +51,7 @@ func (r *Response) parse(req *Request) error {
 	}
 	c.int32() // session
 	r.expect(req)
-	answered, hint := 0, 0
+	hint := 0
 	for topics := c.array(); topics > 0 && !c.bad; topics-- {
 		id := c.uuid()
 		for partitions := c.array(); partitions > 0 && !c.bad; partitions-- {
@@ -61,14 +61,13 @@ func (r *Response) parse(req *Request) error {
 				return fmt.Errorf("%w: topic id %x partition %d was not asked for, or is answered twice", ErrMalformed, id, partition)
 			}
 			r.Partitions[i].parse(&c)
-			answered++
 			hint = i + 1
 		}
 		c.tags()
 	}
 	c.tags()
-	if c.bad || len(c.b) != 0 || answered != len(req.Partitions) {
-		return fmt.Errorf("%w: %d of %d partitions could be read from %d bytes", ErrMalformed, answered, len(req.Partitions), len(r.exchange.answer))
+	if c.bad || len(c.b) != 0 {
+		return fmt.Errorf("%w: %d bytes about %d partitions", ErrMalformed, len(r.exchange.answer), len(req.Partitions))
 	}
 	return nil
 }
@@ -86,8 +85,10 @@ func (r *Response) expect(req *Request) {
 		*p = Part{
 			Want:     req.Partitions[i],
 			response: r,
-			next:     req.Partitions[i].Offset,
-			aborts:   aborts{ahead: p.aborts.ahead[:0], open: p.aborts.open[:0]},
+			// A broker may leave out a partition that it has no room for.
+			HighWatermark: -1, LastStable: -1, LogStart: -1, empty: true,
+			next:   req.Partitions[i].Offset,
+			aborts: aborts{ahead: p.aborts.ahead[:0], open: p.aborts.open[:0]},
 		}
 	}
 }

@@ -84,7 +84,6 @@ func TestMalformedAnswers(t *testing.T) {
 	whole := fetchAnswer(0, answerPart{want: want, aborted: []abortedTxn{{1, 2}}, records: []byte("abc")})
 	tests := map[string][]byte{
 		"empty":              {},
-		"nothing answered":   fetchAnswer(0),
 		"another partition":  fetchAnswer(0, answerPart{want: other}),
 		"another topic":      fetchAnswer(0, answerPart{want: wrong}),
 		"answered twice":     fetchAnswer(0, answerPart{want: want}, answerPart{want: want}),
@@ -105,6 +104,17 @@ func TestMalformedAnswers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("left out", func(t *testing.T) {
+		client := NewClient(&fakeBroker{body: fetchAnswer(0, answerPart{want: other})}, kafka.TCP("fake:1"))
+		var resp Response
+		err := client.Fetch(context.Background(), &Request{Partitions: []Want{want, other}, MaxBytes: 1}, &resp)
+		if err != nil || resp.Partitions[0].HighWatermark != -1 || resp.Partitions[1].HighWatermark != 1000 {
+			t.Fatalf("%+v, %v", resp.Partitions, err)
+		}
+		if kind, err := resp.Partitions[0].Next(); kind != Done || err != nil {
+			t.Errorf("%v %v", kind, err)
+		}
+	})
 	t.Run("refused as a whole", func(t *testing.T) {
 		client := NewClient(&fakeBroker{body: fetchAnswer(35)}, kafka.TCP("fake:1"))
 		var resp Response
