@@ -34,8 +34,8 @@ kafka_start() {
   local dir=$1/kafka port=$2
   ! already_running "$dir" "$port" kafka_answers "$port" || return 0
   kafka_install
-  ! port_taken "$port" || die "127.0.0.1:$port is taken: choose another with KAFKA_PORT"
-  ! port_taken $((port + 1)) || die "127.0.0.1:$((port + 1)), for Kafka's controller, is taken: choose another KAFKA_PORT"
+  ! port_taken "$port" || die "127.0.0.1:$port is taken by another process, choose another port (KAFKA_PORT for up)"
+  ! port_taken $((port + 1)) || die "127.0.0.1:$((port + 1)), for Kafka's controller, is taken by another process, choose another port (KAFKA_PORT for up)"
   mkdir -p "$dir"
   kafka_properties "$dir" "$port" >"$dir/server.properties"
   if [[ ! -e $dir/data/meta.properties ]]; then
@@ -85,6 +85,11 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+
+# After SIGKILL the controller refuses the broker's next life until the last
+# one's session has passed.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=5000
 
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=6000

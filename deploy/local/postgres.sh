@@ -94,7 +94,7 @@ postgres_start() {
   local dir=$1/postgres port=$2
   ! { postgres_find && already_running "$dir" "$port" postgres_answers "$port"; } || return 0
   postgres_install
-  ! port_taken "$port" || die "127.0.0.1:$port is taken: choose another with POSTGRES_PORT"
+  ! port_taken "$port" || die "127.0.0.1:$port is taken by another process, choose another port (POSTGRES_PORT for up)"
   mkdir -p "$dir"
   local home=$dir inside=()
   if is_root; then
@@ -105,6 +105,10 @@ postgres_start() {
   fi
   sed "s|^unix_socket_directories = .*|unix_socket_directories = '$home'|" \
     "$here/postgresql.conf" >"$dir/postgresql.conf"
+  # Without DIR/pid all of its processes are known to have ended, but killed
+  # ones linger as zombies under an init that is slow to reap, and PostgreSQL
+  # would take its zombie for a running postmaster.
+  [[ -e $dir/pid ]] || rm -f "$dir/data/postmaster.pid" "$dir"/.s.PGSQL.*
   if [[ ! -e $dir/data/PG_VERSION ]]; then
     rm -rf "$dir/data"
     "${inside[@]}" "$bin/initdb" -D "$home/data" -U postgres -A trust \
