@@ -86,6 +86,32 @@ func (c *Client) Fetch(ctx context.Context, req *Request, resp *Response) error 
 	return nil
 }
 
+// CheckVersions asks one broker whether it speaks this package's requests. An
+// older one would just close the connection on them. The error is a *BrokerError
+// (kafka.UnsupportedVersion), or why there was no answer.
+func (c *Client) CheckVersions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.RequestTimeout)
+	defer cancel()
+	client := kafka.Client{Addr: c.bootstrap, Transport: c.transport}
+	answer, err := client.ApiVersions(ctx, &kafka.ApiVersionsRequest{Addr: c.bootstrap})
+	if err == nil {
+		err = answer.Error
+	}
+	if err != nil {
+		return fmt.Errorf("ask the broker for its versions: %w", err)
+	}
+	needed := map[protocol.ApiKey]int{protocol.Fetch: fetchVersion, protocol.Metadata: metadataVersion, protocol.ListOffsets: listOffsetsVersion}
+	for _, api := range answer.ApiKeys {
+		if version, ok := needed[protocol.ApiKey(api.ApiKey)]; ok && api.MinVersion <= version && version <= api.MaxVersion {
+			delete(needed, protocol.ApiKey(api.ApiKey))
+		}
+	}
+	if len(needed) > 0 {
+		return &BrokerError{Offset: -1, Code: kafka.UnsupportedVersion}
+	}
+	return nil
+}
+
 func (c *Client) prepare(x *exchange, key protocol.ApiKey) {
 	x.key, x.limit, x.correlation = key, c.MaxAnswerBytes, c.correlation.Add(1)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/thaliumx/persistor/internal/testenv"
 )
 
 // cluster is a Kafka that a test talks to: through this package's client, and
@@ -24,27 +25,37 @@ type cluster struct {
 	seeds  []string
 	client *Client
 	franz  *kgo.Client
+	prefix string // of the names of topics on a shared Kafka
 }
 
-// onClusters runs a test on an in-process fake and, where one is at hand, on a
-// real Kafka.
+// onClusters runs a test on an in-process fake and on a real Kafka.
 func onClusters(t *testing.T, test func(t *testing.T, c *cluster)) {
 	t.Run("fake", func(t *testing.T) {
-		fake, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.DefaultNumPartitions(1),
-			kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20971520"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(fake.Close)
-		test(t, newCluster(t, fake.ListenAddrs()))
+		c, _ := newFake(t)
+		test(t, c)
 	})
+	onKafka(t, test)
+}
+
+// onKafka runs a test on a real Kafka.
+func onKafka(t *testing.T, test func(t *testing.T, c *cluster)) {
 	t.Run("kafka", func(t *testing.T) {
-		seeds := os.Getenv("PERSISTOR_KAFKA_BROKERS")
-		if seeds == "" {
-			t.Skip("PERSISTOR_KAFKA_BROKERS is not set")
-		}
-		test(t, newCluster(t, strings.Split(seeds, ",")))
+		c := newCluster(t, strings.Split(testenv.Kafka(t), ","))
+		c.prefix = testenv.TopicPrefix(t)
+		test(t, c)
 	})
+}
+
+// newFake starts a fake of two brokers.
+func newFake(t *testing.T, opts ...kfake.Opt) (*cluster, *kfake.Cluster) {
+	t.Helper()
+	fake, err := kfake.NewCluster(append(opts, kfake.NumBrokers(2),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20971520"}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	return newCluster(t, fake.ListenAddrs()), fake
 }
 
 func newCluster(t *testing.T, seeds []string) *cluster {
@@ -72,9 +83,8 @@ var topicNumber atomic.Int64
 // topic makes a topic of its own for the test.
 func (c *cluster) topic(partitions int32, configs ...string) string {
 	c.t.Helper()
-	name := fmt.Sprintf("fetch-%d-%d", time.Now().UnixNano(), topicNumber.Add(1))
+	name := fmt.Sprintf("%stopic-%d", c.prefix, topicNumber.Add(1))
 	c.create(name, partitions, configs...)
-	c.t.Cleanup(func() { c.delete(name) })
 	return name
 }
 

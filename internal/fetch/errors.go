@@ -60,7 +60,7 @@ func describe(code kafka.Error) string {
 	case kafka.TopicAuthorizationFailed:
 		text = "not authorized for the topic: the user needs READ and DESCRIBE on it"
 	case kafka.UnsupportedVersion:
-		text = "the broker is too old: Kafka 3.1 or newer is needed"
+		text = "the broker does not speak the versions that are needed: Kafka 3.1 or newer"
 	default:
 		text = code.Title()
 		if text == "" {

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,23 +68,49 @@ func TestSameRecordsAsFranz(t *testing.T) {
 	})
 }
 
+// TestBrokersOwnCodecs has the broker compress again what it gets, as the
+// platform's topics do (compression.type=snappy): these are Java's encoders.
+func TestBrokersOwnCodecs(t *testing.T) {
+	onKafka(t, func(t *testing.T, c *cluster) {
+		for codec, number := range map[string]uint16{"gzip": codecGzip, "snappy": codecSnappy, "lz4": codecLZ4, "zstd": codecZstd} {
+			topic := c.topic(1, "compression.type="+codec)
+			var records []*kgo.Record
+			for i := range 3000 {
+				records = append(records, &kgo.Record{Topic: topic, Value: bytes.Repeat(fmt.Appendf(nil, "%d,", i), i%100)})
+			}
+			c.produce(c.newFranz(kgo.ProducerBatchCompression(kgo.NoCompression())), records...)
+			wants, meta := c.wants(topic)
+			leader, _ := meta.Leader(topic, 0)
+			var resp Response
+			c.fetchFrom(leader, &resp, 1<<20, wants...)
+			if b, _, _, _ := splitBatch(resp.Partitions[0].rest); b.attributes&attrCodec != number {
+				t.Errorf("codec %d stored, want %s", b.attributes&attrCodec, codec)
+			}
+			if got, _ := c.compare(wants[0], meta, 1<<20); len(got) != 3000 {
+				t.Errorf("%s: %d records", codec, len(got))
+			}
+		}
+	})
+}
+
 func TestLogAppendTimeTopic(t *testing.T) {
 	onClusters(t, func(t *testing.T, c *cluster) {
 		topic := c.topic(1, "message.timestamp.type=LogAppendTime")
 		c.produce(c.franz, &kgo.Record{Topic: topic, Value: []byte("v"), Timestamp: time.UnixMilli(5_000_000)})
 		wants, meta := c.wants(topic)
 		got, _ := c.readAll(wants[0], meta, 1<<20)
-		if t.Name() == "TestLogAppendTimeTopic/kafka" && got[0].Time == 5_000_000 {
+		if c.prefix != "" && got[0].Time == 5_000_000 {
 			t.Error("the producer's time instead of the broker's")
 		}
 		c.compare(wants[0], meta, 1<<20)
 	})
 }
 
-// TestTransactionsOnCluster interleaves three producers, two of them with
-// transactions that end in either way.
-func TestTransactionsOnCluster(t *testing.T) {
-	onClusters(t, func(t *testing.T, c *cluster) {
+// TestTransactionsOnKafka interleaves three producers, two of them with
+// transactions that end in either way. Not on the fake, which does not list the
+// aborted transactions of two producers.
+func TestTransactionsOnKafka(t *testing.T) {
+	onKafka(t, func(t *testing.T, c *cluster) {
 		topic := c.topic(1)
 		one, two := c.newFranz(kgo.TransactionalID(topic+"-1")), c.newFranz(kgo.TransactionalID(topic+"-2"))
 		sent := 0
@@ -189,63 +216,6 @@ func TestLargeMessage(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestRecreatedTopic is why partitions are fetched by topic id.
-func TestRecreatedTopic(t *testing.T) {
-	onClusters(t, func(t *testing.T, c *cluster) {
-		topic := c.topic(1)
-		c.produce(c.franz, &kgo.Record{Topic: topic, Value: []byte("old 0")}, &kgo.Record{Topic: topic, Value: []byte("old 1")})
-		old, oldMeta := c.wants(topic)
-		leader, _ := oldMeta.Leader(topic, 0)
-		c.delete(topic)
-		var resp Response
-		refused := func(when string) {
-			t.Helper()
-			c.eventually("refusal when "+when, func() error {
-				c.fetchFrom(leader, &resp, 1<<20, old[0])
-				p := &resp.Partitions[0]
-				for kind := range p.kinds() {
-					if kind == Data && string(p.Record.Value[:3]) != "old" {
-						t.Fatalf("%s: %q read from another topic", when, p.Record.Value)
-					}
-				}
-				if !isBrokerError(p.Err, kafka.UnknownTopicID, kafka.UnknownTopicOrPartition) {
-					return fmt.Errorf("error %v", p.Err)
-				}
-				return nil
-			})
-		}
-		refused("deleted")
-		c.create(topic, 1)
-		fresh := c.newFranz()
-		for range 5 {
-			c.produce(fresh, &kgo.Record{Topic: topic, Value: []byte("new")})
-		}
-		refused("made again")
-		if marks, err := c.client.Watermarks(context.Background(), oldMeta, old); !isBrokerError(err, kafka.UnknownTopicID, kafka.UnknownTopicOrPartition, kafka.NotLeaderForPartition) {
-			t.Errorf("watermarks by the old id: %+v, %v", marks, err)
-		}
-		wants, meta := c.wants(topic)
-		if wants[0].TopicID == old[0].TopicID {
-			t.Fatal("the same topic id")
-		}
-		if got, _ := c.readAll(wants[0], meta, 1<<20); len(got) != 5 || got[0].Value != "new" {
-			t.Errorf("by the new id: %v", got)
-		}
-	})
-}
-
-// kinds goes through what is left of a part.
-func (p *Part) kinds() func(func(Kind) bool) {
-	return func(yield func(Kind) bool) {
-		for {
-			kind, err := p.Next()
-			if kind == Done || err != nil || !yield(kind) {
-				return
-			}
-		}
-	}
 }
 
 func TestWatermarksOnCluster(t *testing.T) {
