@@ -100,6 +100,7 @@ func TestBalance(t *testing.T) {
 		{"business id a string", balance, `_id":1,`, `_id":"1",`, `business_id is "1"`},
 		{"business id negative", balance, `_id":1,`, `_id":-1,`, "business_id is -1"},
 		{"business id 2^64", balance, `_id":1,`, `_id":18446744073709551616,`, "2^64-1"},
+		{"business id of 20 nines", balance, `_id":1,`, `_id":99999999999999999999,`, "2^64-1"},
 		{"market price a boolean", balance, `"market_price":"0"`, `"market_price":true`, "market_price is a boolean"},
 		{"frozen empty", balance, `"balance_frozen":"0"`, `"balance_frozen":""`, `balance_frozen is ""`},
 		{"signature a number", balance, `"signature":""`, `"signature":0`, "signature is 0"},

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Well-formed messages that the cases of this package's tests are made from.
@@ -238,6 +240,44 @@ func printable(t testing.TB, err *Error) {
 	}
 }
 
+// TestEveryTwin repeats each key in objects around the size from which names
+// are sorted.
+func TestEveryTwin(t *testing.T) {
+	var m messages
+	for _, n := range []int{1, 2, fewNames - 1, fewNames, fewNames + 1, 2 * fewNames} {
+		keys := ""
+		for i := range n {
+			keys += fmt.Sprintf(`"%d":0,`, i)
+		}
+		for i := range n {
+			twin := fmt.Sprintf(`{"x":{%s"%d":0},`, keys, i)
+			if m.decode(user, edit(t, user, `{`, twin)) == nil {
+				t.Errorf("accepted %s", twin)
+			}
+		}
+	}
+}
+
+// TestEveryByte puts each byte at each place of a string, because strings are
+// read eight bytes at a time.
+func TestEveryByte(t *testing.T) {
+	var m messages
+	for place := range 20 {
+		for c := range 256 {
+			s := []byte("abcdefghijklmnopqrst")
+			s[place] = byte(c)
+			value := slices.Concat([]byte(`{"user_id":1,"l1_address":"`), s, []byte(`","l2_pubkey":""}`))
+			err := m.decode(user, value)
+			if valid := jsontext.Value(value).IsValid(); valid != (err == nil) {
+				t.Errorf("%q: %v, but that it is valid JSON is %v", value, err, valid)
+			}
+			if err == nil && c != '\\' && string(m.user.L1Address) != string(s) {
+				t.Errorf("got %q, expected %q", m.user.L1Address, s)
+			}
+		}
+	}
+}
+
 // TestEveryCut feeds every message cut off at every byte: none may pass, and
 // none may panic.
 func TestEveryCut(t *testing.T) {
@@ -277,5 +317,29 @@ func TestNoAllocation(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() { _ = m.decode(base, value) }); n != 0 {
 			t.Errorf("%v allocations for %s", n, base)
 		}
+	}
+}
+
+// TestMonster decodes 10 MiB, the topics' limit, made to be slow: with time
+// quadratic in keys, nesting or digits it would not end within a test's limit.
+func TestMonster(t *testing.T) {
+	const size = 10 << 20
+	fill := func(piece func(i int) string) string {
+		var b strings.Builder
+		for i := 0; b.Len() < size-50; i++ {
+			b.WriteString(piece(i))
+		}
+		return b.String()
+	}
+	for _, c := range []struct{ name, value, reason string }{
+		{"different keys", `{` + fill(func(i int) string { return fmt.Sprintf(`"%d":0,`, i) }) + `"user_id":1,"l1_address":"","l2_pubkey":""}`, ""},
+		{"escaped keys", `{` + fill(func(i int) string { return fmt.Sprintf(`"\u0061%d":0,`, i) }) + `"user_id":1,"l1_address":"","l2_pubkey":""}`, ""},
+		{"keys with one fingerprint", `{` + fill(func(i int) string { return fmt.Sprintf(`"12345678%08d12345678":0,`, i) }) + `"user_id":1,"l1_address":"","l2_pubkey":""}`, ""},
+		{"small objects", `{"x":[` + fill(func(int) string { return `{"a":0,"b":0},` }) + `0],"user_id":1,"l1_address":"","l2_pubkey":""}`, ""},
+		{"nesting", strings.Repeat(`{"":`, size/4), "nested deeper"},
+		{"digits", `{"user_id":` + strings.Repeat("1", size) + `,"l1_address":"","l2_pubkey":""}`, "user_id is 1111"},
+		{"text", `{"user_id":1,"l1_address":"` + strings.Repeat(`\u00e9`, size/6) + `","l2_pubkey":""}`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) { check(t, user, []byte(c.value), c.reason) })
 	}
 }

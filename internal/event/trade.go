@@ -68,8 +68,9 @@ func (d *Decoder) engineTrade(t *Trade) {
 		BidFee:      d.decimal(tradeBidFee),
 		TakerSide:   d.takerOfRoles(),
 	}
-	// Not stored, yet every engine since 2021 has written them: a trade
-	// without them is something else.
+	// Not stored, but every version of the engine writes them: a record
+	// without them is not its trade. The orders and states are only checked
+	// for their type; whoever needs them finds them in the fields.
 	d.name(tradeBase)
 	d.name(tradeQuote)
 	for f := tradeAskOrder; f <= tradeStateAfter; f++ {
