@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -62,8 +63,7 @@ func dockerAnswers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer provider.Close()
-	return provider.Health(ctx)
+	return errors.Join(provider.Health(ctx), provider.Close())
 }
 
 func lockContainers() (unlock func(), err error) {

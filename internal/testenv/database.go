@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -107,7 +108,7 @@ func askDatabase(ctx context.Context, server string) error {
 		return err
 	}
 	if !available {
-		return fmt.Errorf("the server has no extension timescaledb")
+		return errors.New("the server has no extension timescaledb")
 	}
 	return nil
 }

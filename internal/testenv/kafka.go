@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,7 +141,7 @@ func askKafka(ctx context.Context, brokers string) error {
 		return err
 	}
 	if len(answer.Brokers) == 0 {
-		return fmt.Errorf("the cluster has no broker")
+		return errors.New("the cluster has no broker")
 	}
 	return nil
 }
