@@ -63,7 +63,7 @@ func NewClient(transport kafka.RoundTripper, bootstrap net.Addr) *Client {
 // its own in Part.Err. After any error resp is empty and may be used again.
 func (c *Client) Fetch(ctx context.Context, req *Request, resp *Response) error {
 	resp.reset()
-	if err := req.validate(); err != nil {
+	if err := req.validate(c.MaxAnswerBytes); err != nil {
 		return err
 	}
 	x := resp.exchange
@@ -129,7 +129,12 @@ func (c *Client) roundTrip(ctx context.Context, x protocol.Message, wait time.Du
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %s", ErrNoAnswer, wait+c.RequestTimeout)
+		// The connection notices the caller's deadline a moment before ctx does.
+		if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+			return context.DeadlineExceeded
+		}
+		// Not wrapped: it is not the caller's deadline that passed.
+		return fmt.Errorf("%w: %v", ErrNoAnswer, err)
 	}
 	return err
 }

@@ -90,6 +90,7 @@ func TestRequestsRefusedHere(t *testing.T) {
 	tests := map[string]Request{
 		"no partition":    {MaxBytes: 1},
 		"no limit":        {Partitions: []Want{good}},
+		"beyond answers":  {Partitions: []Want{good}, MaxBytes: 1 << 30},
 		"negative wait":   {Partitions: []Want{good}, MaxBytes: 1, MaxWait: -1},
 		"no topic id":     bad(func(w *Want) { w.TopicID = [16]byte{} }),
 		"negative offset": bad(func(w *Want) { w.Offset = -2 }),

@@ -94,14 +94,16 @@ func (f *inflater) inflateLZ4(b []byte) ([]byte, error) {
 func (f *inflater) readAll(r io.Reader, hint int) ([]byte, error) {
 	// One byte more than needed, so that the end is found without growing.
 	out := f.memory.take(min(hint, f.limit) + 1)
-	for {
+	for idle := 0; idle < 100; idle++ {
 		if len(out) == cap(out) {
 			grown := make([]byte, len(out), min(2*cap(out), f.limit+1))
 			copy(grown, out)
 			out = grown
 		}
 		n, err := r.Read(out[len(out):min(cap(out), f.limit+1)])
-		out = out[:len(out)+n]
+		if out = out[:len(out)+n]; n > 0 {
+			idle = 0
+		}
 		if len(out) > f.limit {
 			return nil, errTooLarge
 		}
@@ -112,6 +114,7 @@ func (f *inflater) readAll(r io.Reader, hint int) ([]byte, error) {
 			return nil, err
 		}
 	}
+	return nil, io.ErrNoProgress
 }
 
 func (f *inflater) inflateZstd(b []byte) ([]byte, error) {

@@ -13,7 +13,8 @@ import (
 )
 
 // ErrNoAnswer means that a broker did not answer within Client.RequestTimeout
-// (plus the request's own MaxWait). It is retriable.
+// (plus the request's own MaxWait), or could not be reached within the
+// transport's DialTimeout. It is retriable.
 var ErrNoAnswer = errors.New("no answer in time")
 
 // ErrMalformed means that an answer as a whole does not follow the protocol;

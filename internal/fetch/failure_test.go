@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -127,4 +128,33 @@ func (p *Part) kinds() func(func(Kind) bool) {
 			}
 		}
 	}
+}
+
+// TestCancelledFetch gives up requests that the broker holds back, and uses the
+// same Response again while their answers are still to come.
+func TestCancelledFetch(t *testing.T) {
+	onClusters(t, func(t *testing.T, c *cluster) {
+		topic := c.topic(1)
+		wants, meta := c.wants(topic)
+		leader, _ := meta.Leader(topic, 0)
+		var resp Response
+		c.eventually("a first answer", func() error {
+			return c.client.Fetch(context.Background(), &Request{Broker: leader, Partitions: wants, MaxBytes: 1 << 20}, &resp)
+		})
+		for i := range 20 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*time.Millisecond)
+			err := c.client.Fetch(ctx, &Request{Broker: leader, Partitions: wants, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 300 * time.Millisecond}, &resp)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || Retriable(err) {
+				t.Fatalf("got %v", err)
+			}
+			c.produce(c.franz, &kgo.Record{Topic: topic, Value: fmt.Append(nil, i)}) // answers the one given up
+			c.fetchFrom(leader, &resp, 1<<20, wants...)
+			p := &resp.Partitions[0]
+			if items, err := drain(p); err != nil || len(items) != 1 || items[0].value != fmt.Sprint(i) {
+				t.Fatalf("%v %v", items, err)
+			}
+			wants[0].Offset = p.Position()
+		}
+	})
 }

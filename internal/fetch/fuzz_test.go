@@ -61,6 +61,30 @@ func FuzzBatches(f *testing.F) {
 	})
 }
 
+// FuzzAdmin feeds the two small answers' parsers.
+func FuzzAdmin(f *testing.F) {
+	metadata, offsets := kmsg.NewPtrMetadataResponse(), kmsg.NewPtrListOffsetsResponse()
+	metadata.Version, offsets.Version = metadataVersion, listOffsetsVersion
+	metadata.Topics = []kmsg.MetadataResponseTopic{{Topic: kmsg.StringPtr("trades"), Partitions: []kmsg.MetadataResponseTopicPartition{{Leader: 1}}}}
+	offsets.Topics = []kmsg.ListOffsetsResponseTopic{{Topic: "trades", Partitions: []kmsg.ListOffsetsResponseTopicPartition{{Offset: 5}}}}
+	f.Add(metadata.AppendTo(nil))
+	f.Add(offsets.AppendTo(nil))
+	wants := []Want{{Topic: "trades", TopicID: testID}}
+	leaders := &Cluster{Topics: []Topic{{Name: "trades", Partitions: []Partition{{Leader: 1}}}}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		client := NewClient(&fakeBroker{body: body}, kafka.TCP("fake:1"))
+		if cluster, err := client.Metadata(context.Background(), []string{"trades"}); err == nil {
+			_, _ = cluster.Leader("trades", 0)
+		} else if !errors.Is(err, ErrMalformed) {
+			t.Errorf("metadata: %v", err)
+		}
+		marks, err := client.Watermarks(context.Background(), leaders, wants)
+		if (marks[0].Err == nil) != (err == nil) {
+			t.Errorf("watermarks: %+v, %v", marks, err)
+		}
+	})
+}
+
 func checkDrain(t *testing.T, p *Part) ([]Record, error) {
 	t.Helper()
 	next := p.Want.Offset

@@ -36,12 +36,15 @@ type Request struct {
 	MaxWait    time.Duration // whole milliseconds are sent
 }
 
-func (r *Request) validate() error {
+func (r *Request) validate(maxAnswer int) error {
 	if len(r.Partitions) == 0 {
 		return errors.New("fetch: the request names no partition")
 	}
 	if r.MaxBytes <= 0 || r.MinBytes < 0 || r.MaxWait < 0 || r.MaxWait.Milliseconds() > math.MaxInt32 {
 		return fmt.Errorf("fetch: limits out of range: at least %d and at most %d bytes within %s", r.MinBytes, r.MaxBytes, r.MaxWait)
+	}
+	if int(r.MaxBytes) > maxAnswer {
+		return fmt.Errorf("fetch: asking for %d bytes, above the limit of %d for an answer; lower the one or raise the other", r.MaxBytes, maxAnswer)
 	}
 	for i := range r.Partitions {
 		w := &r.Partitions[i]
