@@ -12,7 +12,7 @@ need_command() {
   ! command -v "$name" >/dev/null || return 0
   ! is_root || apt_update
   for package; do
-    ! apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || break
+    ! apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || break
   done
   install_packages "$package"
   command -v "$name" >/dev/null || die "'$name' is still missing after installing $package"
@@ -23,15 +23,22 @@ install_packages() {
   command -v apt-get >/dev/null || die "missing: $*; install it, or run a Docker engine"
   is_root || die "missing: $*; run: sudo apt-get install --no-install-recommends $*"
   apt_update
-  watched "installing $*" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y --no-install-recommends "$@"
+  watched "installing $*" apt_get install -y --no-install-recommends "$@"
 }
 
 # apt_update: once per run, since a fresh machine has no package lists.
 apt_update() {
   [[ -z ${apt_updated:-} ]] && command -v apt-get >/dev/null || return 0
-  watched 'updating the package lists' apt-get update
+  watched 'updating the package lists' apt_get update
   apt_updated=yes
+}
+
+# apt_get ARGUMENT…: apt-get that waits for other clones (by our lock: apt
+# itself never waits for the package lists) and other users of dpkg.
+apt_get() {
+  mkdir -p "$cache"
+  DEBIAN_FRONTEND=noninteractive flock "$cache/lock-apt" \
+    apt-get -o DPkg::Lock::Timeout=300 "$@"
 }
 
 # cached NAME BUILD: makes $cache/NAME by running BUILD with a temporary
@@ -45,6 +52,7 @@ cached() {
     [[ ! -d $cache/$name ]] || exit 0
     rm -rf --one-file-system "$cache/.$name".*
     temporary=$(mktemp -d "$cache/.$name.XXXXXX")
+    chmod 755 "$temporary"
     "$build" "$temporary"
     mv "$temporary" "$cache/$name"
   ) 8>"$cache/lock-$name"

@@ -73,7 +73,6 @@ postgres_install_package() {
 # debian_build DIR: makes the tree. The mirror is the machine's own, or what
 # debootstrap takes by itself.
 debian_build() {
-  chmod 755 "$1"
   mkdir -p "$1/etc/postgresql-common/createcluster.d"
   echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.d/persistor.conf"
   local mirror proxy=''
