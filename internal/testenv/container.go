@@ -14,7 +14,6 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
 )
 
 // The images of the shared servers, as variables for those who mirror them.
@@ -25,8 +24,12 @@ const (
 	databaseImage         = "timescale/timescaledb:2.19.3-pg17"
 )
 
-// containerTimeout includes the download of an image on a slow line.
-const containerTimeout = 10 * time.Minute
+const (
+	// containerTimeout includes the download of an image on a slow line.
+	containerTimeout = 10 * time.Minute
+	// containerStart is what a started server may take to answer.
+	containerStart = time.Minute
+)
 
 // inContainer returns the address of the service in a container that all test
 // binaries of a run share.
@@ -46,10 +49,20 @@ func inContainer(s service) (address string, err error) {
 	if address, err = s.contain(ctx); err != nil {
 		return "", fmt.Errorf("%s in a container: %w", s.name, err)
 	}
-	if err := s.answers(address); err != nil {
-		return "", err
+	// Asking the server itself, instead of the library's wait strategies: they
+	// look for published ports on another address when they themselves run in
+	// a container.
+	deadline := time.Now().Add(containerStart)
+	for {
+		err := s.answers(address)
+		if err == nil {
+			return address, nil
+		}
+		if time.Now().After(deadline) {
+			return "", fmt.Errorf("in a container since %s: %w", containerStart, err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return address, nil
 }
 
 // dockerAnswers turns the library's panic over a missing engine into an error.
@@ -88,7 +101,6 @@ func containKafka(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return run(ctx, imageName(kafkaImageVariable, kafkaImage), "persistor-test-kafka", "9092/tcp", port,
-		wait.ForListeningPort("9092/tcp"),
 		map[string]string{
 			"KAFKA_NODE_ID":                                  "1",
 			"KAFKA_PROCESS_ROLES":                            "broker,controller",
@@ -112,12 +124,8 @@ func containDatabase(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The image starts the server twice; only the second one stays.
-	ready := wait.ForAll(
-		wait.ForLog("database system is ready to accept connections").WithOccurrence(2),
-		wait.ForListeningPort("5432/tcp"))
 	address, err := run(ctx, imageName(databaseImageVariable, databaseImage), "persistor-test-timescaledb", "5432/tcp", port,
-		ready, map[string]string{"POSTGRES_HOST_AUTH_METHOD": "trust", "TIMESCALEDB_TELEMETRY": "off"})
+		map[string]string{"POSTGRES_HOST_AUTH_METHOD": "trust", "TIMESCALEDB_TELEMETRY": "off"})
 	if err != nil {
 		return "", err
 	}
@@ -126,9 +134,7 @@ func containDatabase(ctx context.Context) (string, error) {
 
 // run returns the address on 127.0.0.1 where the named container's port is
 // published: the given one, or that of an earlier run's container.
-func run(ctx context.Context, image, name, inside string, outside int,
-	ready wait.Strategy, settings map[string]string,
-) (string, error) {
+func run(ctx context.Context, image, name, inside string, outside int, settings map[string]string) (string, error) {
 	inner, err := network.ParsePort(inside)
 	if err != nil {
 		return "", err
@@ -142,7 +148,6 @@ func run(ctx context.Context, image, name, inside string, outside int,
 				HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(outside),
 			}}}
 		}),
-		testcontainers.WithWaitStrategyAndDeadline(time.Minute, ready),
 	)
 	if err != nil {
 		return "", err
