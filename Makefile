@@ -16,7 +16,7 @@ STACK := deploy/local/stack
 CACHE ?= $(or $(PERSISTOR_DEVSTACK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/persistor-devstack)
 # Built from source, so that it is of the Go release it checks for.
 LINT_VERSION := v2.15.0
-LINT = $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
+LINT := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/null)
 # The running servers' addresses, for every recipe that needs them.
 ENV := source .devstack/env &&
 
@@ -45,16 +45,19 @@ build: go ## bin/persistor and bin/simexchange
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/persistor ./cmd/simexchange
 
 .PHONY: lint
-lint: go ## gofmt, go vet, golangci-lint, and shellcheck where it is installed
+lint: go $(LINT) ## gofmt, go vet, golangci-lint, and shellcheck where it is installed
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "make: run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
-	@[[ -x $(LINT) ]] || { \
-	  echo 'make: building golangci-lint $(LINT_VERSION), some two minutes the first time' >&2; \
-	  mkdir -p $(CACHE); dir=$$(mktemp -d $(CACHE)/.golangci-lint.XXXXXX); trap 'rm -rf $$dir' EXIT; \
-	  CGO_ENABLED=0 GOBIN=$$dir go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); \
-	  mv $$dir/golangci-lint $(LINT); }
 	$(LINT) run
 	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree; fi
+
+# Made beside its place and moved, so that a broken build leaves nothing.
+$(LINT):
+	@echo 'make: building golangci-lint $(LINT_VERSION), some two minutes the first time' >&2
+	@mkdir -p $(CACHE)
+	@dir=$$(mktemp -d $(CACHE)/.golangci-lint.XXXXXX); trap 'rm -rf $$dir' EXIT; \
+	  CGO_ENABLED=0 GOBIN=$$dir go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); \
+	  mv $$dir/golangci-lint $@
 
 .PHONY: check
 check: lint test ## what CI runs
