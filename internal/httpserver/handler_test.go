@@ -184,7 +184,7 @@ func TestPage(t *testing.T) {
 		want, not []string
 	}{
 		{"running", running(now), []string{"Running", "16 partitions, up to date", "81,234,567", "4,210", "37 ms", "2 members, generation 17"}, []string{"What to do"}},
-		{"halted", halted(now), []string{"1 partition halted", "What to do:", "persistor positions set --topic orders", "3 h 12 min ago"}, nil},
+		{"halted", halted(now), []string{"1 partition halted", "What to do:", "<code><span>persistor</span> <span>positions</span> <span>set</span> <span>--topic</span> <span>orders</span>", "3 h 12 min ago", "<small>a former owner"}, nil},
 		{"outage", outage(now), []string{"Not ready", "away for 3 min 20 s", "connection refused"}, []string{"halted"}},
 		{"standing by", Status{Started: now}, []string{"Standing by", "not tried yet"}, []string{"<table"}},
 		{"not known yet", unknown, []string{"still finding out", "without 1 partition not known yet", "?"}, nil},

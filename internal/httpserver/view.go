@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,7 +18,7 @@ var pageSource string
 
 // pageTemplate parses the page once, at its first use; a test executes it.
 var pageTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("page").Parse(pageSource))
+	return template.Must(template.New("page").Funcs(template.FuncMap{"spans": spans}).Parse(pageSource))
 })
 
 // view is the status in the words of the page.
@@ -31,7 +32,8 @@ type view struct {
 	Now      string
 	Uptime   string
 	Reasons  []Reason
-	Tiles    []tile
+	Flow     []tile
+	Oddities []tile
 	Servers  []server
 	Rows     []row
 }
@@ -62,7 +64,7 @@ func newView(s *Status, now time.Time, nonce string) *view {
 		Rows:    rows(s.Partitions, now),
 	}
 	v.headline()
-	v.Tiles = v.tiles()
+	v.Flow, v.Oddities = v.flow(), v.oddities()
 	return v
 }
 
@@ -72,7 +74,10 @@ func (v *view) headline() {
 	switch {
 	case halted > 0:
 		v.Mood, v.Headline = bad, plural(halted, "partition")+" halted: an operator has to decide"
-		v.Summary = "The others go on. Nothing is lost as long as Kafka retains the records."
+		v.Summary = "This process has no other."
+		if others := len(v.Rows) - halted; others > 0 {
+			v.Summary = plural(others, "other partition") + " of this process not halted."
+		}
 	case !v.Status.Healthy():
 		v.Mood, v.Headline = bad, "Unhealthy"
 		v.Summary = "The process does not do what it should; a restart is safe."
@@ -107,7 +112,8 @@ func (v *view) behind() string {
 	return plural(lag, "record") + " behind"
 }
 
-func (v *view) tiles() []tile {
+// flow is how much passes, and how fast.
+func (v *view) flow() []tile {
 	s := v.Status
 	lag, unknown := totalLag(s.Partitions)
 	lagTile := tile{Label: "Lag", Value: number(lag), Note: "records not stored yet", Mood: good}
@@ -119,7 +125,14 @@ func (v *view) tiles() []tile {
 		{"Stored", number(int64(math.Round(s.Rates.Records))), "records a second", good},
 		{"Delay", millis(s.Rates.EndToEnd), "from engine to database", good},
 		{"Commits", decimal(s.Rates.Commits), "a second, " + millis(s.Rates.CommitMillis) + " each", good},
-		{"Rejects", number(s.RejectsPending), "unresolved: persistor rejects list", warnIf(s.RejectsPending > 0)},
+	}
+}
+
+// oddities is what was stored, but was not as it should be.
+func (v *view) oddities() []tile {
+	s := v.Status
+	return []tile{
+		{"Rejects", number(s.RejectsPending), "unresolved: see persistor rejects list", warnIf(s.RejectsPending > 0)},
 		{"Conflicts", number(s.Conflicts), "ids seen with other content, both kept", warnIf(s.Conflicts > 0)},
 		{"Mismatches", number(s.Mismatches), "of the log with itself", warnIf(s.Mismatches > 0)},
 	}
@@ -291,4 +304,24 @@ func plural[N int | int64](n N, noun string) string {
 		noun += "s"
 	}
 	return number(int64(n)) + " " + noun
+}
+
+// span is a piece of a text: plain, or a command, by its words, which must not
+// be broken at a hyphen.
+type span struct {
+	Text    string
+	Command []string
+}
+
+// spans cuts a text at its backquotes, between which commands stand.
+func spans(text string) []span {
+	var list []span
+	for i, piece := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			list = append(list, span{Command: strings.Fields(piece)})
+		} else if piece != "" {
+			list = append(list, span{Text: piece})
+		}
+	}
+	return list
 }
