@@ -43,12 +43,12 @@ func TestConnectsToProtectedCluster(t *testing.T) {
 			if test.tls {
 				k.CAFile = cert
 			}
-			client, err := k.Client([]string{"trades"})
+			transport, err := k.Transport([]string{"trades"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer client.Transport.(*kafka.Transport).CloseIdleConnections()
-			answer, err := client.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{"trades"}})
+			defer transport.CloseIdleConnections()
+			answer, err := k.Client(transport).Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{"trades"}})
 			if test.fails {
 				if err == nil || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("got %v", err)

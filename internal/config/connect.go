@@ -49,14 +49,9 @@ func (k *Kafka) Transport(topics []string) (*kafka.Transport, error) {
 	}, nil
 }
 
-// Client returns a client for administrative requests about the given topics
-// (full names).
-func (k *Kafka) Client(topics []string) (*kafka.Client, error) {
-	transport, err := k.Transport(topics)
-	if err != nil {
-		return nil, err
-	}
-	return &kafka.Client{Addr: k.Addr(), Timeout: requestTimeout, Transport: transport}, nil
+// Client returns a client for administrative requests over a transport.
+func (k *Kafka) Client(transport *kafka.Transport) *kafka.Client {
+	return &kafka.Client{Addr: k.Addr(), Timeout: requestTimeout, Transport: transport}
 }
 
 // Dialer returns what connects a consumer group.
