@@ -24,8 +24,8 @@ func helpCommand() command {
 }
 
 func writeHelp(w io.Writer, topic []string) error {
-	switch name := strings.Join(topic, " "); {
-	case name == "":
+	switch strings.Join(topic, " ") {
+	case "":
 		writeCommands(w, commands())
 		fmt.Fprint(w, "\nEvery setting is a flag (--kafka-brokers) and a variable (PERSISTOR_KAFKA_BROKERS);\n"+
 			"the flag wins. `persistor help settings` lists them, `persistor <command> --help`\n"+
@@ -33,7 +33,7 @@ func writeHelp(w io.Writer, topic []string) error {
 			"Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 worked and found\n"+
 			"differences; 4 halted, because going on would lose or double data.\n")
 		return nil
-	case name == "settings":
+	case "settings":
 		fmt.Fprintln(w, "Settings, as flag and as variable; the flag wins:")
 		config.WriteHelp(w, config.NeedDaemon)
 		return nil

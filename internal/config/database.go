@@ -36,7 +36,7 @@ func DefaultDatabase() Database {
 func (d *Database) settings() []setting {
 	return []setting{
 		{name: "database-url", value: secretValue(&d.URL), secret: &d.URL,
-			usage: "PostgreSQL with TimescaleDB, as postgres://user:password@host:5432/database; where unset, libpq's PG… variables are used if there are any"},
+			usage: "PostgreSQL with TimescaleDB, as a postgres:// URL; where it is unset, libpq's PG… variables are used if there are any"},
 		{name: "synchronous-commit", value: onOffValue((*onOff)(&d.SynchronousCommit)),
 			usage: "on, or off to let commits return before they are on disk: faster for small batches, and may lose data in a failover"},
 	}

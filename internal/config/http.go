@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -32,7 +33,7 @@ func (h *HTTP) Validate() error {
 func portOf(address string) (port uint64, err error) {
 	_, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return 0, fmt.Errorf("not a host and a port")
+		return 0, errors.New("not a host and a port")
 	}
 	if port, err = strconv.ParseUint(text, 10, 16); err != nil {
 		return 0, fmt.Errorf("port %q is not a number up to 65535", text)

@@ -2,7 +2,6 @@ package httpserver
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -76,22 +75,13 @@ func outage(now time.Time) Status {
 	return s
 }
 
-func get(t *testing.T, status Status, path string) *http.Response {
+func get(t *testing.T, status Status, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "persistor_test_total", Help: "Test."}))
 	recorder := httptest.NewRecorder()
 	newHandler(fixed{status}, registry, discard()).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
-	return recorder.Result()
-}
-
-func body(t *testing.T, r *http.Response) string {
-	t.Helper()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return recorder
 }
 
 func TestCodes(t *testing.T) {
@@ -123,10 +113,10 @@ func TestCodes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := get(t, test.status, test.path)
-			if text := body(t, r); r.StatusCode != test.code || !strings.Contains(text, test.body) {
-				t.Errorf("%d: %s", r.StatusCode, text)
+			if text := r.Body.String(); r.Code != test.code || !strings.Contains(text, test.body) {
+				t.Errorf("%d: %s", r.Code, text)
 			}
-			if cached := r.Header.Get("Cache-Control"); cached != "no-store" && test.code != 404 && test.path != "/metrics" {
+			if cached := r.Header().Get("Cache-Control"); cached != "no-store" && test.code != 404 && test.path != "/metrics" {
 				t.Errorf("may be cached: %q", cached)
 			}
 		})
@@ -145,17 +135,18 @@ func TestStatusJSON(t *testing.T) {
 	status := running(time.Now())
 	status.Partitions[0].HighWatermark = -1
 	var got struct {
-		Ready, Healthy bool
-		Version        string
-		Reasons        []Reason
-		Kafka          Connection
-		Partitions     []struct {
-			Topic      string
-			NextOffset int64 `json:"next_offset"`
-			Lag        *int64
-		}
+		Ready      bool       `json:"ready"`
+		Healthy    bool       `json:"healthy"`
+		Version    string     `json:"version"`
+		Reasons    []Reason   `json:"reasons"`
+		Kafka      Connection `json:"kafka"`
+		Partitions []struct {
+			Topic      string `json:"topic"`
+			NextOffset int64  `json:"next_offset"`
+			Lag        *int64 `json:"lag"`
+		} `json:"partitions"`
 	}
-	if err := json.Unmarshal([]byte(body(t, get(t, status, "/api/status"))), &got); err != nil {
+	if err := json.Unmarshal(get(t, status, "/api/status").Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	if !got.Ready || !got.Healthy || got.Version != "1.4.0" || got.Reasons == nil || !got.Kafka.Up || len(got.Partitions) != 16 {
@@ -167,7 +158,7 @@ func TestStatusJSON(t *testing.T) {
 	if p := got.Partitions[2]; p.Lag == nil || *p.Lag != 2 || p.NextOffset != 81_234_569 {
 		t.Errorf("%+v", p)
 	}
-	if text := body(t, get(t, Status{}, "/api/status")); !strings.Contains(text, `"partitions": []`) {
+	if text := get(t, Status{}, "/api/status").Body.String(); !strings.Contains(text, `"partitions": []`) {
 		t.Error(text)
 	}
 }
@@ -192,7 +183,7 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := get(t, test.status, "/")
-			text := body(t, r)
+			text := r.Body.String()
 			for _, want := range test.want {
 				if !strings.Contains(text, want) {
 					t.Errorf("lacks %q", want)
@@ -206,7 +197,7 @@ func TestPage(t *testing.T) {
 			if strings.Contains(text, "http://") && !strings.Contains(text, "xmlns='http://www.w3.org") {
 				t.Error("refers to another server")
 			}
-			if policy := r.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
+			if policy := r.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
 				t.Errorf("policy %q", policy)
 			}
 		})
@@ -252,7 +243,7 @@ func TestWritePages(t *testing.T) {
 	}
 	now := time.Now()
 	for name, status := range map[string]Status{"running": running(now), "halted": halted(now), "outage": outage(now), "standby": {Version: "1.4.0", Started: now}} {
-		if err := os.WriteFile(dir+"/"+name+".html", []byte(body(t, get(t, status, "/"))), 0o600); err != nil {
+		if err := os.WriteFile(dir+"/"+name+".html", get(t, status, "/").Body.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -35,9 +35,9 @@ type Server struct {
 
 // Listen takes the address, so that a port in use is noticed at the start, and
 // returns a server that answers once Serve is called. An address with port 0 takes
-// any free one: see Addr.
-func Listen(address string, source Source, metrics prometheus.Gatherer, log *slog.Logger) (*Server, error) {
-	listener, err := net.Listen("tcp", address)
+// any free one: see Addr. The context bounds the lookup of a host's name.
+func Listen(ctx context.Context, address string, source Source, metrics prometheus.Gatherer, log *slog.Logger) (*Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, listenError(address, err)
 	}
@@ -90,7 +90,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Debug("cut HTTP requests short", "error", err)
 		_ = s.http.Close() // whoever still reads has had the time
 	}
-	<-broken
+	if err := <-broken; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP on %s: %w", s.Addr(), err)
+	}
 	return nil
 }
 

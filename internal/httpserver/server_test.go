@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestServeUntilTheContextEnds(t *testing.T) {
-	s, err := Listen("127.0.0.1:0", fixed{}, prometheus.NewRegistry(), discard())
+	s, err := Listen(t.Context(), "127.0.0.1:0", fixed{}, prometheus.NewRegistry(), discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,8 @@ func TestServeUntilTheContextEnds(t *testing.T) {
 		t.Error(err)
 	}
 	transport.CloseIdleConnections()
-	if _, err := client.Get("http://" + s.Addr().String() + "/readyz"); err == nil {
+	if r, err := client.Get("http://" + s.Addr().String() + "/readyz"); err == nil {
+		_ = r.Body.Close()
 		t.Error("still serving")
 	}
 }
@@ -53,7 +54,7 @@ func (s slow) Status() Status {
 
 func TestServeLetsRequestsFinish(t *testing.T) {
 	source := slow{make(chan struct{}), make(chan struct{})}
-	s, err := Listen("127.0.0.1:0", source, prometheus.NewRegistry(), discard())
+	s, err := Listen(t.Context(), "127.0.0.1:0", source, prometheus.NewRegistry(), discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	first, err := Listen("127.0.0.1:0", fixed{}, prometheus.NewRegistry(), discard())
+	first, err := Listen(t.Context(), "127.0.0.1:0", fixed{}, prometheus.NewRegistry(), discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestListenErrors(t *testing.T) {
 		{"no such host", "no-such-host.invalid:0", "no-such-host.invalid"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Listen(test.address, fixed{}, prometheus.NewRegistry(), discard())
+			_, err := Listen(t.Context(), test.address, fixed{}, prometheus.NewRegistry(), discard())
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "--listen (PERSISTOR_LISTEN)") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v", err)
 			}

@@ -115,13 +115,13 @@ type Partition struct {
 
 // Lag is how many offsets are not stored yet, where that is known. It is
 // negative where the log ends before the ledger, which halts a partition.
-func (p *Partition) Lag() (offsets int64, known bool) {
+func (p Partition) Lag() (offsets int64, known bool) {
 	return p.HighWatermark - p.NextOffset, p.NextOffset >= 0 && p.HighWatermark >= 0
 }
 
 // Headroom is how many offsets Kafka's retention may still remove before it
 // takes records that are not stored, where that is known.
-func (p *Partition) Headroom() (offsets int64, known bool) {
+func (p Partition) Headroom() (offsets int64, known bool) {
 	return p.NextOffset - p.LogStart, p.NextOffset >= 0 && p.LogStart >= 0
 }
 
