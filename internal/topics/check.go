@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/thaliumx/persistor/internal/fetch"
 )
 
 // Difference is one way in which a cluster is not as documented.
@@ -32,14 +34,17 @@ func (d Difference) String() string {
 }
 
 // Check compares the cluster with want and returns what differs, nil when
-// nothing does. The client's transport has to have the names of want among its
-// MetadataTopics, or none at all: it answers for no other topics. An error means
-// that the comparison could not be made.
+// nothing does. An error means that the comparison could not be made. The
+// client's Timeout, which must be set, bounds each of two requests.
 func Check(ctx context.Context, client *kafka.Client, want []Topic) ([]Difference, error) {
 	have, err := describe(ctx, client, Names(want))
 	if err != nil {
 		return nil, err
 	}
+	return compare(want, have), nil
+}
+
+func compare(want []Topic, have map[string]existing) []Difference {
 	var diffs []Difference
 	for _, w := range want {
 		h, ok := have[w.Name]
@@ -54,29 +59,34 @@ func Check(ctx context.Context, client *kafka.Client, want []Topic) ([]Differenc
 		diffs = append(diffs, comparePartitions(w, h.partitions)...)
 		diffs = append(diffs, compareConfig(w, h.config)...)
 	}
-	return diffs, nil
+	return diffs
 }
 
 // existing is a topic as the cluster has it.
 type existing struct {
 	partitions int
+	led        bool // every partition has a leader
 	config     map[string]string
 }
 
-// describe returns those of names that exist.
+// describe returns those of names that exist, as some broker knows them at this
+// moment: kafka-go's own Metadata answers from a cache of some seconds.
 func describe(ctx context.Context, client *kafka.Client, names []string) (map[string]existing, error) {
-	meta, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
+	bounded, cancel := context.WithTimeout(ctx, client.Timeout)
+	defer cancel()
+	cluster, err := fetch.NewClient(client.Transport, client.Addr).Metadata(bounded, names)
 	if err != nil {
 		return nil, fmt.Errorf("ask Kafka at %v for its topics: %w", client.Addr, err)
 	}
 	have := make(map[string]existing, len(names))
-	for _, t := range meta.Topics {
+	for _, t := range cluster.Topics {
 		switch {
-		case errors.Is(t.Error, kafka.UnknownTopicOrPartition):
-		case errors.Is(t.Error, kafka.LeaderNotAvailable), t.Error == nil:
-			have[t.Name] = existing{partitions: len(t.Partitions)}
+		case errors.Is(t.Err, kafka.UnknownTopicOrPartition):
+		case errors.Is(t.Err, kafka.LeaderNotAvailable), t.Err == nil:
+			led := !slices.ContainsFunc(t.Partitions, func(p fetch.Partition) bool { return p.Leader < 0 })
+			have[t.Name] = existing{partitions: len(t.Partitions), led: led && t.Err == nil}
 		default:
-			return nil, fmt.Errorf("ask Kafka at %v about topic %s: %w", client.Addr, t.Name, t.Error)
+			return nil, fmt.Errorf("ask Kafka at %v about topic %s: %w", client.Addr, t.Name, t.Err)
 		}
 	}
 	if len(have) == 0 {
@@ -98,6 +108,11 @@ func describe(ctx context.Context, client *kafka.Client, names []string) (map[st
 		return nil, fmt.Errorf("ask Kafka at %v for its topics' configuration: %w", client.Addr, err)
 	}
 	for _, r := range res.Resources {
+		if errors.Is(r.Error, kafka.UnknownTopicOrPartition) {
+			// The broker that was asked here has not heard of it yet, or any more.
+			delete(have, r.ResourceName)
+			continue
+		}
 		if r.Error != nil {
 			return nil, fmt.Errorf("ask Kafka at %v for the configuration of topic %s: %w", client.Addr, r.ResourceName, r.Error)
 		}

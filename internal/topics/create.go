@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -17,10 +18,15 @@ type Created struct {
 	Remained []Difference
 }
 
-// Create makes those topics of want that are missing, then checks them all.
-// It changes no topic that exists, so it can be repeated; what such a topic has
-// otherwise than documented is in Remained. The client's transport has to have
-// the names of want among its MetadataTopics, or none at all.
+// patience is how long the brokers may take to show a topic that the controller
+// has created: usually some 10 ms, more on a cluster under load.
+const patience = 15 * time.Second
+
+// Create makes those topics of want that are missing, waits until brokers show
+// them with leaders, and compares them all. It changes no topic that exists, so it
+// can be repeated; what such a topic has otherwise than documented is in Remained.
+// The client's transport has to have the names of want among its MetadataTopics,
+// or none at all: kafka-go waits for a new topic to appear there.
 func Create(ctx context.Context, client *kafka.Client, want []Topic, replicationFactor int) (Created, error) {
 	var done Created
 	have, err := describe(ctx, client, Names(want))
@@ -49,8 +55,36 @@ func Create(ctx context.Context, client *kafka.Client, want []Topic, replication
 			return done, err
 		}
 	}
-	done.Remained, err = Check(ctx, client, want)
-	return done, err
+	if have, err = shown(ctx, client, want); err != nil {
+		return done, err
+	}
+	done.Remained = compare(want, have)
+	return done, nil
+}
+
+// shown waits until all of want exist and have leaders.
+func shown(ctx context.Context, client *kafka.Client, want []Topic) (map[string]existing, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		have, err := describe(bounded, client, Names(want))
+		if err != nil && bounded.Err() == nil {
+			return nil, err
+		}
+		late := slices.IndexFunc(want, func(t Topic) bool { return !have[t.Name].led })
+		if err == nil && late < 0 {
+			return have, nil
+		}
+		select {
+		case <-bounded.Done():
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("topic %s should be there, but for %v Kafka at %v has shown it without a leader or not at all: look at its brokers, then try again",
+				want[max(late, 0)].Name, patience, client.Addr)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // record sorts the broker's answers. All topics are looked at before the first
