@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+)
+
+// ApplicationName marks our sessions: only such a session may be ended by a new
+// owner that waits for a frozen one (see unblock.go).
+const ApplicationName = "persistor"
+
+const (
+	connectTimeout = 10 * time.Second
+
+	// silence is how long a peer may leave sent bytes unacknowledged. Without
+	// it a half-open connection holds a worker for a quarter of an hour.
+	silence = 30 * time.Second
+)
+
+// Options say how to connect.
+type Options struct {
+	URL               string // empty: libpq's PG… variables
+	SynchronousCommit bool
+}
+
+// config is the URL's, with the settings that all our sessions share.
+func (o Options) config() (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read the database URL: %w", err)
+	}
+	c.ConnectTimeout = connectTimeout
+	dialer := net.Dialer{KeepAlive: silence / 3, Control: boundSilence}
+	c.DialFunc = dialer.DialContext
+	commit := "on"
+	if !o.SynchronousCommit {
+		commit = "off"
+	}
+	for name, value := range map[string]string{
+		"application_name":                    ApplicationName,
+		"timezone":                            "UTC",
+		"synchronous_commit":                  commit,
+		"lock_timeout":                        "2s",
+		"idle_in_transaction_session_timeout": "60s",
+		// The server notices that we are gone, also while it computes.
+		"client_connection_check_interval": "10s",
+		"tcp_user_timeout":                 fmt.Sprint(silence.Milliseconds()),
+	} {
+		c.RuntimeParams[name] = value
+	}
+	return c, nil
+}
+
+// boundSilence sets TCP_USER_TIMEOUT: sent bytes that stay unacknowledged for
+// so long break the connection.
+func boundSilence(network, _ string, c syscall.RawConn) error {
+	if network != "tcp" && network != "tcp4" && network != "tcp6" {
+		return nil
+	}
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
+// Connect opens a session.
+func Connect(ctx context.Context, o Options) (*pgx.Conn, error) {
+	config, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	return conn, nil
+}

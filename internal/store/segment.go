@@ -1,0 +1,209 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/thaliumx/persistor/internal/event"
+)
+
+// A segment of the event log is a byte of version and one zstd frame of
+// records, each
+//
+//	uvarint  offset, less the previous record's (the first: less first_offset)
+//	varint   timestamp in ms, less the previous record's (the first: as it is)
+//	nullable key, nullable value: uvarint length + 1, or 0 for null, then bytes
+//	bytes    headers as Kafka encodes them: uvarint length, then bytes
+const segmentVersion = 1
+
+// segment compresses the records of unifyevents as they come, so that a batch
+// holds them compressed only.
+type segment struct {
+	zw                         *zstd.Encoder
+	out                        bytes.Buffer
+	head                       []byte
+	records                    int
+	first, last                int64 // offsets
+	previous, earliest, latest int64 // timestamps in ms
+}
+
+func (s *segment) reset() {
+	if s.out.Cap() > 16<<20 {
+		s.out = bytes.Buffer{}
+	}
+	s.out.Reset()
+	s.records = 0
+}
+
+func (s *segment) add(offset, at int64, key, value, headers []byte) error {
+	if s.records == 0 {
+		if err := s.open(); err != nil {
+			return err
+		}
+		s.first, s.last, s.previous, s.earliest, s.latest = offset, offset, 0, at, at
+	}
+	h := binary.AppendUvarint(s.head[:0], uint64(offset-s.last))
+	h = binary.AppendVarint(h, at-s.previous)
+	h = append(appendLength(h, key), key...)
+	h = appendLength(h, value)
+	s.head = h
+	_, err1 := s.zw.Write(h)
+	_, err2 := s.zw.Write(value)
+	h = append(binary.AppendUvarint(h[:0], uint64(len(headers))), headers...)
+	_, err3 := s.zw.Write(h)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return fmt.Errorf("compress the event log: %w", err)
+	}
+	s.records++
+	s.last, s.previous = offset, at
+	s.earliest, s.latest = min(s.earliest, at), max(s.latest, at)
+	return nil
+}
+
+func (s *segment) open() error {
+	s.out.WriteByte(segmentVersion)
+	if s.zw != nil {
+		s.zw.Reset(&s.out)
+		return nil
+	}
+	var err error
+	s.zw, err = zstd.NewWriter(&s.out,
+		zstd.WithEncoderConcurrency(1),           // in the caller's time: no goroutines, no copies
+		zstd.WithEncoderLevel(zstd.SpeedFastest), // the hot path; small segments are merged later
+		zstd.WithWindowSize(1<<20),               // a quarter of the memory, hardly a larger result
+	)
+	if err != nil {
+		return fmt.Errorf("make a compressor for the event log: %w", err)
+	}
+	return nil
+}
+
+// Archive adds the record to the event log, unless it is there already. at is
+// the record's timestamp in ms.
+func (b *Batch) Archive(p *Progress, offset, at int64, key, value, headers []byte) error {
+	if offset < p.archived {
+		return nil
+	}
+	return b.segment.add(offset, at, key, value, headers)
+}
+
+// closeSegment ends the open segment and adds its row. It must be called
+// before a gap and before the batch is written.
+func (b *Batch) closeSegment(log Log) error {
+	s := &b.segment
+	if s.records == 0 {
+		return nil
+	}
+	if err := s.zw.Close(); err != nil {
+		return fmt.Errorf("compress the event log: %w", err)
+	}
+	r := &b.rows[eventLogTable]
+	r.begin(len(tables[eventLogTable].columns))
+	r.int64(s.first)
+	r.int64(s.last)
+	r.time(event.Micros(s.earliest * 1000))
+	r.time(event.Micros(s.latest * 1000))
+	r.int32(int32(s.records))
+	r.int16(log.TopicID)
+	r.bytes(s.out.Bytes())
+	s.reset()
+	return nil
+}
+
+// appendLength appends the length of a nullable run of bytes.
+func appendLength(b, v []byte) []byte {
+	if v == nil {
+		return append(b, 0)
+	}
+	return binary.AppendUvarint(b, uint64(len(v))+1)
+}
+
+// Archived is one record of the event log. Key and Value are nil where null.
+type Archived struct {
+	Offset  int64
+	Time    int64 // ms
+	Key     []byte
+	Value   []byte
+	Headers []byte // as Kafka encodes them
+}
+
+// ReadSegment decodes a segment and calls fn for each of its records; what fn
+// gets stays valid after it returns.
+func ReadSegment(first int64, data []byte, fn func(Archived) error) error {
+	if len(data) == 0 || data[0] != segmentVersion {
+		return fmt.Errorf("event log segment at offset %d: unknown version; a newer persistor wrote it", first)
+	}
+	zr, err := zstd.NewReader(bytes.NewReader(data[1:]), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return fmt.Errorf("event log segment at offset %d: %w", first, err)
+	}
+	defer zr.Close()
+	raw, err := io.ReadAll(zr)
+	if err != nil {
+		return fmt.Errorf("event log segment at offset %d: %w", first, err)
+	}
+	rec := Archived{Offset: first}
+	for d := (segmentDecoder{b: raw}); len(d.b) > 0; {
+		rec.Offset += int64(d.uvarint())
+		rec.Time += d.varint()
+		rec.Key = d.nullable()
+		rec.Value = d.nullable()
+		rec.Headers = d.bytes(d.uvarint())
+		if d.bad {
+			return fmt.Errorf("event log segment at offset %d: damaged behind offset %d", first, rec.Offset)
+		}
+		if err := fn(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segmentDecoder reads the parts of a record and remembers whether one was
+// missing, so that its caller asks once a record.
+type segmentDecoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *segmentDecoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	return d.took(v, n)
+}
+
+func (d *segmentDecoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	return int64(d.took(uint64(v), n))
+}
+
+func (d *segmentDecoder) took(v uint64, n int) uint64 {
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *segmentDecoder) nullable() []byte {
+	n := d.uvarint()
+	if n == 0 {
+		return nil
+	}
+	return d.bytes(n - 1)
+}
+
+func (d *segmentDecoder) bytes(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
