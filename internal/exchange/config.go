@@ -78,8 +78,9 @@ type Config struct {
 	// Forget is the largest number of last operations that the restarted
 	// engine does not know, although their messages are out.
 	Forget int
-	// LoseUnify and LoseTopics are the largest numbers of last records that a
-	// crash takes from unifyevents, and from the other topics.
+	// LoseUnify and LoseTopics are the largest numbers of last operations whose
+	// records a crash takes from unifyevents, and from the other topics; of the
+	// first of them some records may have arrived.
 	LoseUnify, LoseTopics int
 }
 
@@ -110,6 +111,10 @@ func DefaultConfig() Config {
 		MarketOrders: true,
 	}
 }
+
+// opening is the number of operations with which the exchange opens: every
+// user's registration and first deposits.
+func (c Config) opening() int { return c.Users * (1 + len(c.Assets)) }
 
 // Validate reports everything that is wrong with the configuration.
 func (c Config) Validate() error {
@@ -146,8 +151,8 @@ func (c Config) Validate() error {
 	if c.CrashEvery == 0 && c.Forget+c.LoseUnify+c.LoseTopics > 0 {
 		refuse("crash every: what a crash forgets or loses is set, but no crash is")
 	}
-	if c.CrashEvery > 0 && c.CrashEvery <= 2*c.Forget {
-		refuse("crash every: %d operations must be more than twice the %d that a crash forgets", c.CrashEvery, c.Forget)
+	if window := max(c.Forget, c.LoseUnify, c.LoseTopics); c.CrashEvery > 0 && c.CrashEvery/2 < window {
+		refuse("crash every: %d operations must be at least twice the %d that a crash forgets or loses", c.CrashEvery, window)
 	}
 	problems = append(problems, c.validateMarkets()...)
 	return errors.Join(problems...)

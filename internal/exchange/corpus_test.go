@@ -65,7 +65,7 @@ type corpusLine struct {
 // beside it, else the excerpt in testdata.
 func openCorpus(t *testing.T, name string) io.Reader {
 	t.Helper()
-	for _, path := range []string{filepath.Join("..", "..", "..", "shared", "corpus", name), filepath.Join("testdata", strings.TrimSuffix(name, ".xz")+".gz")} {
+	for _, path := range []string{shared(name), filepath.Join("testdata", strings.TrimSuffix(name, ".xz")+".gz")} {
 		f, err := os.Open(path)
 		if err != nil {
 			continue
@@ -85,6 +85,30 @@ func openCorpus(t *testing.T, name string) io.Reader {
 	}
 	t.Fatalf("no corpus %s", name)
 	return nil
+}
+
+func shared(name string) string { return filepath.Join("..", "..", "..", "shared", "corpus", name) }
+
+// sameState compares a state with the engine's own, to the letter.
+func sameState(t *testing.T, s State, r io.Reader) {
+	t.Helper()
+	want, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(bytes.TrimSpace(got), bytes.TrimSpace(want)) {
+		a, b := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+		for i := range min(len(a), len(b)) {
+			if a[i] != b[i] {
+				t.Fatalf("state line %d: got %s, want %s", i+1, a[i], b[i])
+			}
+		}
+		t.Fatalf("state: %d lines, want %d", len(a), len(b))
+	}
 }
 
 func lines(t *testing.T, r io.Reader) (all [][]byte) {
@@ -275,7 +299,7 @@ func (p *player) run() (balances [][]byte) {
 		}
 		for _, m := range told {
 			if i == len(p.log) {
-				return balances // an excerpt may end inside an operation
+				p.t.Fatalf("more than the log: %s", m.Value)
 			}
 			if !bytes.Equal(m.Value, p.log[i].Value) || string(m.Key) != keys[p.log[i].Type] {
 				p.t.Fatalf("line %d:\n got %s %s\nwant %s %s", i+1, m.Key, m.Value, p.log[i].Type, p.log[i].Value)
@@ -310,6 +334,9 @@ func TestEngineRunIsRepeatedByteForByte(t *testing.T) {
 		if !bytes.Equal(withoutSecond(got[i]), withoutSecond(want[i])) {
 			t.Fatalf("balance record %d:\n got %s\nwant %s", i+1, got[i], want[i])
 		}
+	}
+	if _, err := os.Stat(shared("engine-1.state.json")); err == nil {
+		sameState(t, p.e.state(), openCorpus(t, "engine-1.state.json"))
 	}
 	t.Logf("%d unify and %d balance records", len(p.log), len(want))
 }
