@@ -179,7 +179,7 @@ func (c Config) validateMarkets() (problems []error) {
 		if a.SavePrec < 0 || a.SavePrec > 8 || a.ShowPrec < 0 || a.ShowPrec > a.SavePrec {
 			refuse("asset %s: precisions %d (save) and %d (show) are not 8 >= save >= show >= 0", a.Name, a.SavePrec, a.ShowPrec)
 		}
-		amount("asset "+a.Name+": opening", a.Opening, newDecimal(1e12, 0))
+		amount("asset "+a.Name+": opening", a.Opening, newDecimal(1e10, 0))
 	}
 	if len(c.Markets) == 0 {
 		refuse("markets: none given")
