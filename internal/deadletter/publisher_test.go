@@ -1,0 +1,323 @@
+package deadletter
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
+	"go.uber.org/goleak"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fixture is a migrated database and a prefix on the shared Kafka.
+type fixture struct {
+	t       *testing.T
+	options store.Options
+	conn    *pgx.Conn
+	brokers string
+	prefix  string
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{t: t, brokers: testenv.Kafka(t), prefix: testenv.TopicPrefix(t)}
+	f.options = store.Options{URL: testenv.Database(t), SynchronousCommit: true}
+	if _, err := store.Migrate(t.Context(), f.options); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := store.Connect(t.Context(), f.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	f.conn = conn
+	return f
+}
+
+// start runs a publisher until the returned function is called.
+func (f *fixture) start() (stop func()) {
+	transport := &kafka.Transport{MetadataTopics: Topics(f.prefix), MetadataTTL: 100 * time.Millisecond}
+	p := New(Config{Database: f.options, Brokers: kafka.TCP(f.brokers), Transport: transport,
+		TopicPrefix: f.prefix, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { p.Run(ctx) })
+	p.Wake()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		wg.Wait()
+		transport.CloseIdleConnections()
+	})
+	f.t.Cleanup(stop)
+	return stop
+}
+
+// original is a record as it was on Kafka.
+type original struct {
+	topic      string
+	key, value []byte
+	headers    []kafka.Header
+	reason     string
+	sqlstate   *string
+}
+
+// insert adds a reject as a batch does and returns its id.
+func (f *fixture) insert(o original, offset int64) int64 {
+	f.t.Helper()
+	type header struct {
+		Key       *string `json:"key,omitempty"`
+		KeyBase64 *string `json:"key_base64,omitempty"`
+		Value     *string `json:"value"`
+	}
+	list := []header{}
+	for _, h := range o.headers {
+		var e header
+		if strings.Contains(h.Key, "\x00") {
+			k := base64.StdEncoding.EncodeToString([]byte(h.Key))
+			e.KeyBase64 = &k
+		} else {
+			e.Key = &h.Key
+		}
+		if h.Value != nil {
+			v := base64.StdEncoding.EncodeToString(h.Value)
+			e.Value = &v
+		}
+		list = append(list, e)
+	}
+	headers, err := json.Marshal(list)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var id int64
+	err = f.conn.QueryRow(f.t.Context(), `
+		INSERT INTO dingir.rejects (topic, partition, "offset", record_time, key, value, headers, reason, sqlstate, topic_id)
+		VALUES ($1, 2, $2, now(), $3, $4, $5, $6, $7, 1) RETURNING id`,
+		f.prefix+o.topic, offset, o.key, o.value, string(headers), o.reason, o.sqlstate).Scan(&id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return id
+}
+
+// published waits until so many rejects are marked.
+func (f *fixture) published(n int) {
+	f.t.Helper()
+	deadline := time.Now().Add(40 * time.Second)
+	for {
+		var have int
+		if err := f.conn.QueryRow(f.t.Context(), "SELECT count(*) FROM dingir.rejects WHERE published_at IS NOT NULL").Scan(&have); err != nil {
+			f.t.Fatal(err)
+		}
+		if have == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%d of %d rejects are published", have, n)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// read returns what is on a topic of one partition, by reject id.
+func (f *fixture) read(topic string, n int) map[int64][]kafka.Message {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	defer cancel()
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{f.brokers}, Topic: f.prefix + topic, MaxBytes: 32 << 20})
+	defer r.Close()
+	found := map[int64][]kafka.Message{}
+	for len(found) < n {
+		m, err := r.ReadMessage(ctx)
+		if err != nil {
+			f.t.Fatalf("%d of %d dead letters: %v", len(found), n, err)
+		}
+		id, err := strconv.ParseInt(header(m, headerID), 10, 64)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		found[id] = append(found[id], m)
+	}
+	return found
+}
+
+func header(m kafka.Message, key string) string {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func TestByteForByte(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.general", 1)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	state := "22003"
+	cases := []struct {
+		name string
+		original
+	}{
+		{"plain", original{topic: "trades", key: []byte("k"), value: []byte(`{"x":1}`), reason: "bad"}},
+		{"empty key", original{topic: "trades", key: []byte{}, value: []byte{0, 1, 255}, reason: "bad"}},
+		{"null key, empty value", original{topic: "balances", value: []byte{}, reason: "empty"}},
+		{"tombstone", original{topic: "deposits", key: []byte("k"), reason: "null"}},
+		{"headers", original{topic: "withdraws", value: []byte("v"), reason: "x", sqlstate: &state, headers: []kafka.Header{
+			{Key: "b", Value: []byte{1, 0, 2}}, {Key: "a", Value: nil}, {Key: "b", Value: []byte{}}, {Key: "z\x00", Value: []byte("9")}, {Key: ""}}}},
+		{"foreign", original{topic: "orders", value: []byte(`{"event":"order.created"}`), reason: "foreign"}},
+		{"user", original{topic: "registeruser", key: []byte{}, value: []byte("u"), reason: strings.Repeat("long ", 2000)}},
+		{"unifyevents", original{topic: "unifyevents", key: []byte("trades"), value: []byte("u"), reason: "x"}},
+	}
+	ids := make([]int64, len(cases))
+	for i, c := range cases {
+		ids[i] = f.insert(c.original, int64(i))
+	}
+	f.start()
+	f.published(len(cases))
+	found := f.read("thaliumx.dlq.transactions", 5)
+	for id, m := range f.read("thaliumx.dlq.general", 3) {
+		found[id] = m
+	}
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if len(found[ids[i]]) != 1 {
+				t.Fatalf("published %d times", len(found[ids[i]]))
+			}
+			m := found[ids[i]][0]
+			general := c.topic == "orders" || c.topic == "registeruser" || c.topic == "unifyevents"
+			if strings.HasSuffix(m.Topic, "general") != general {
+				t.Errorf("on %s", m.Topic)
+			}
+			// kafka-go's reader cannot tell null from empty; the raw test does.
+			if !bytes.Equal(m.Key, c.key) || !bytes.Equal(m.Value, c.value) {
+				t.Errorf("key %q, value %q", m.Key, m.Value)
+			}
+			want := append(c.headers[:len(c.headers):len(c.headers)],
+				kafka.Header{Key: headerID, Value: []byte(fmt.Sprint(ids[i]))},
+				kafka.Header{Key: headerTopic, Value: []byte(f.prefix + c.topic)},
+				kafka.Header{Key: headerPartition, Value: []byte("2")},
+				kafka.Header{Key: headerOffset, Value: []byte(fmt.Sprint(i))},
+				kafka.Header{Key: headerReason, Value: []byte(c.reason[:min(len(c.reason), reasonBytes)])})
+			if c.sqlstate != nil {
+				want = append(want, kafka.Header{Key: headerSQLState, Value: []byte(*c.sqlstate)})
+			}
+			if len(m.Headers) != len(want) {
+				t.Fatalf("headers %q, want %q", m.Headers, want)
+			}
+			for j := range want {
+				if m.Headers[j].Key != want[j].Key || !bytes.Equal(m.Headers[j].Value, want[j].Value) {
+					t.Errorf("header %d is %q, want %q", j, m.Headers[j], want[j])
+				}
+			}
+		})
+	}
+	if n, err := Pending(t.Context(), f.conn); err != nil || n != int64(len(cases))-1 {
+		t.Errorf("%d pending, %v: the foreign one does not count", n, err)
+	}
+}
+
+func TestTooBigHoldsNobodyBack(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1, kafka.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: "100000"})
+	noise := make([]byte, 200_000) // snappy cannot make it small
+	_, _ = rand.Read(noise)
+	first := f.insert(original{topic: "trades", value: []byte("a"), reason: "x"}, 0)
+	big := f.insert(original{topic: "trades", value: noise, reason: "x"}, 1)
+	last := f.insert(original{topic: "trades", value: []byte("b"), reason: "x"}, 2)
+	f.start()
+	f.published(3)
+	found := f.read("thaliumx.dlq.transactions", 3)
+	if m := found[big][0]; len(m.Value) != 0 || header(m, headerPointer) != fmt.Sprintf("dingir.rejects id %d", big) {
+		t.Errorf("pointer: %d bytes, headers %q", len(m.Value), m.Headers)
+	}
+	if string(found[first][0].Value) != "a" || string(found[last][0].Value) != "b" {
+		t.Error("the others are not as they were")
+	}
+}
+
+func TestLargeValues(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1, kafka.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: "10485760"})
+	values := map[int64][]byte{}
+	for i := range 4 {
+		v := make([]byte, 10<<20-100<<10)
+		_, _ = rand.Read(v)
+		values[f.insert(original{topic: "trades", value: v, reason: "x"}, int64(i))] = v
+	}
+	f.start()
+	f.published(4)
+	for id, m := range f.read("thaliumx.dlq.transactions", 4) {
+		if !bytes.Equal(m[0].Value, values[id]) || header(m[0], headerPointer) != "" {
+			t.Errorf("reject %d differs", id)
+		}
+	}
+}
+
+func TestMissingTopicHoldsBackItsOwnOnly(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.general", 1)
+	f.insert(original{topic: "trades", value: []byte("a"), reason: "x"}, 0)
+	f.insert(original{topic: "orders", value: []byte("b"), reason: "x"}, 1)
+	f.start()
+	f.published(1)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	f.published(2)
+	f.read("thaliumx.dlq.transactions", 1)
+}
+
+func TestTwoPublishers(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	stopFirst := f.start()
+	f.start()
+	const half = 1200
+	insert := func(from int) {
+		_, err := f.conn.Exec(t.Context(), `
+			INSERT INTO dingir.rejects (topic, partition, "offset", record_time, value, headers, reason, topic_id)
+			SELECT $1, 0, $2 + n, now(), 'v', '[]', 'x', 1 FROM generate_series(1, $3::int) n`, f.prefix+"trades", from, half)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(0)
+	f.published(half)
+	stopFirst()
+	insert(half)
+	f.published(2 * half)
+	for id, m := range f.read("thaliumx.dlq.transactions", 2*half) {
+		if len(m) != 1 {
+			t.Errorf("reject %d is there %d times", id, len(m))
+		}
+	}
+}
+
+func TestSessionLost(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	f.start()
+	f.insert(original{topic: "trades", value: []byte("a"), reason: "x"}, 0)
+	f.published(1)
+	var ended int
+	err := f.conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name = 'persistor' AND pid <> pg_backend_pid()`).Scan(&ended)
+	if err != nil || ended == 0 {
+		t.Fatalf("no session was ended: %v", err)
+	}
+	f.insert(original{topic: "trades", value: []byte("b"), reason: "x"}, 1)
+	f.published(2)
+}
