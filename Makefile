@@ -49,7 +49,7 @@ lint: go $(LINT) ## gofmt, go vet, golangci-lint, and shellcheck where it is ins
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "make: run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	$(LINT) run
-	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree deploy/local/demo.sh .ci/run; fi
 
 # Made beside its place and moved, so that a broken build leaves nothing.
 $(LINT):
@@ -65,3 +65,7 @@ check: lint test ## what CI runs
 .PHONY: test
 test: go up ## every test, against the servers of `make up`
 	$(ENV) go test -timeout 20m ./...
+
+.PHONY: demo
+demo: build up ## a simulated exchange into the daemon: rows, lag, audit
+	@deploy/local/demo.sh
