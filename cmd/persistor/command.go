@@ -42,6 +42,9 @@ type call struct {
 // commands returns all there are, in the order of the help text.
 func commands() []command {
 	return []command{
+		runCommand(),
+		migrateCommand(),
+		migrateStatusCommand(),
 		topicsCheckCommand(),
 		topicsCreateCommand(),
 		versionCommand(),

@@ -14,6 +14,7 @@ import (
 // the engine's own dump tool does, and the bare values of every other topic.
 type files struct {
 	open map[string]*file
+	line []byte
 }
 
 type file struct {
@@ -28,12 +29,12 @@ var tags = map[string]string{
 }
 
 func createFiles(directory string) (*files, error) {
-	if err := os.MkdirAll(directory, 0o755); err != nil {
+	if err := os.MkdirAll(directory, 0o750); err != nil {
 		return nil, err
 	}
 	s := &files{open: map[string]*file{}}
 	for _, topic := range exchange.Topics() {
-		f, err := os.Create(filepath.Join(directory, topic+".jsonl"))
+		f, err := os.Create(filepath.Join(directory, topic+".jsonl")) //nolint:gosec // the caller's own choice of a directory
 		if err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -44,18 +45,16 @@ func createFiles(directory string) (*files, error) {
 
 func (s *files) write(messages []exchange.Message) error {
 	for _, m := range messages {
-		w := s.open[m.Topic].w
+		line := s.line[:0]
 		if m.Topic == exchange.UnifyTopic {
-			w.WriteString(`{"type":"`)
-			w.WriteString(tags[string(m.Key)])
-			w.WriteString(`","value":`)
-			w.Write(m.Value)
-			w.WriteByte('}')
+			line = append(append(line, `{"type":"`...), tags[string(m.Key)]...)
+			line = append(append(line, `","value":`...), m.Value...)
+			line = append(line, '}')
 		} else {
-			w.Write(m.Value)
+			line = append(line, m.Value...)
 		}
-		// The writer remembers its first error, so asking once is enough.
-		if err := w.WriteByte('\n'); err != nil {
+		s.line = append(line, '\n')
+		if _, err := s.open[m.Topic].w.Write(s.line); err != nil {
 			return fmt.Errorf("write %s: %w", m.Topic, err)
 		}
 	}

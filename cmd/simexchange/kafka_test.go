@@ -197,7 +197,9 @@ func TestUnreachableBroker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	err = command(t.Context(), []string{"--brokers", listener.Addr().String(), "--records", "10"}, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("got %v", err)

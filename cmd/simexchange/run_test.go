@@ -42,8 +42,8 @@ func TestFiles(t *testing.T) {
 			value := scanner.Bytes()
 			if topic == exchange.UnifyTopic {
 				var line struct {
-					Type  string
-					Value json.RawMessage
+					Type  string          `json:"type"`
+					Value json.RawMessage `json:"value"`
 				}
 				if err := json.Unmarshal(value, &line); err != nil {
 					t.Fatal(err)

@@ -50,6 +50,7 @@ type Batch struct {
 	rows     [tableCount]rows
 	records  int
 	segment  segment
+	merged   map[Source]bool // records whose row was there already
 }
 
 // NewBatch returns an empty batch.
@@ -72,10 +73,17 @@ func (b *Batch) Reset() {
 		b.rows[i].reset()
 	}
 	b.segment.reset()
+	clear(b.merged)
 }
 
 // Records counts the records in the batch.
 func (b *Batch) Records() int { return b.records }
+
+// Merged tells, after Write, whether the record's row was there already.
+func (b *Batch) Merged(s Source) bool {
+	s.Hash = 0
+	return b.merged[s]
+}
 
 // Empty tells whether the batch would change nothing.
 func (b *Batch) Empty() bool { return len(b.progress) == 0 }
@@ -328,4 +336,11 @@ func (b *Batch) duplicateRow(log Log, offset int64, tableName string) {
 	r.int64(offset)
 	r.string(tableName)
 	r.int16(log.TopicID)
+}
+
+// ClampTime turns a record's timestamp in ms into a time that PostgreSQL can
+// hold. Producers may send any number; a reject must not fail for it.
+func ClampTime(ms int64) event.Micros {
+	const first, last = -62_135_596_800_000, 253_402_300_799_999 // the years 1 to 9999
+	return event.Micros(min(max(ms, first), last) * 1000)
 }

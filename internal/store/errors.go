@@ -39,6 +39,10 @@ const sqlstateFenced = "PX001"
 // Classify tells what to do about err. Errors without an SQLSTATE come from
 // the network: retry.
 func Classify(err error) Class {
+	var vague *undecided
+	if errors.As(err, &vague) {
+		return Unknown
+	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return Retry

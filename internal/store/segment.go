@@ -8,8 +8,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/thaliumx/persistor/internal/event"
 )
 
 // A segment of the event log is a byte of version and one zstd frame of
@@ -106,8 +104,8 @@ func (b *Batch) closeSegment(log Log) error {
 	r.begin(len(tables[eventLogTable].columns))
 	r.int64(s.first)
 	r.int64(s.last)
-	r.time(event.Micros(s.earliest * 1000))
-	r.time(event.Micros(s.latest * 1000))
+	r.time(ClampTime(s.earliest))
+	r.time(ClampTime(s.latest))
 	r.int32(int32(s.records))
 	r.int16(log.TopicID)
 	r.bytes(s.out.Bytes())

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+func migrateCommand() command {
+	return command{
+		name:    "migrate",
+		summary: "bring the database's schema up to date",
+		detail: "May be started in several places at once: one works, the others wait for it.\n" +
+			"`persistor run` never migrates.",
+		needs: config.NeedDatabase,
+		prepare: func(*flag.FlagSet) func(context.Context, *call) error {
+			return func(ctx context.Context, c *call) error {
+				done, err := store.Migrate(ctx, databaseOptions(c))
+				if err != nil {
+					return withDatabaseHint(c, err)
+				}
+				for _, m := range done {
+					fmt.Fprintln(c.stdout, "applied", m.Name)
+				}
+				if len(done) == 0 {
+					fmt.Fprintln(c.stdout, "the schema is up to date")
+				}
+				return nil
+			}
+		},
+	}
+}
+
+func migrateStatusCommand() command {
+	return command{
+		name:    "migrate status",
+		summary: "show which migrations were applied, and when",
+		needs:   config.NeedDatabase,
+		prepare: func(*flag.FlagSet) func(context.Context, *call) error {
+			return func(ctx context.Context, c *call) error {
+				list, err := store.MigrationStatus(ctx, databaseOptions(c))
+				if err != nil {
+					return withDatabaseHint(c, err)
+				}
+				for _, m := range list {
+					when := "not applied; run `persistor migrate`"
+					if !m.Applied.IsZero() {
+						when = "applied " + m.Applied.UTC().Format(time.RFC3339)
+					}
+					fmt.Fprintf(c.stdout, "%s  %s\n", m.Name, when)
+				}
+				return nil
+			}
+		},
+	}
+}
+
+func databaseOptions(c *call) store.Options {
+	return store.Options{URL: c.config.Database.URL.Reveal(), SynchronousCommit: c.config.Database.SynchronousCommit}
+}
+
+// withDatabaseHint adds what to look at when the server could not be reached or
+// refused us; what it says about a statement speaks for itself.
+func withDatabaseHint(c *call, err error) error {
+	hint := ""
+	switch state := store.SQLState(err); {
+	case state == "28P01" || state == "28000":
+		hint = "; are user and password in PERSISTOR_DATABASE_URL right?"
+	case state == "3D000":
+		hint = "; create the database, or correct PERSISTOR_DATABASE_URL"
+	case state == "":
+		hint = "; is it up, and is PERSISTOR_DATABASE_URL right?"
+	}
+	return fmt.Errorf("%s: %w%s", c.config.Database.Target(), err, hint)
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/ingest"
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// memoryLimit makes the collector work harder rather than the process grow:
+// what is live is some buffers a worker. GOMEMLIMIT overrides it.
+const memoryLimit = 180 << 20
+
+func runCommand() command {
+	return command{
+		name:    "run",
+		summary: "the daemon: consume, store, serve HTTP, until SIGTERM",
+		detail: "Waits for Kafka, the database and topics that are away, and goes on by itself.\n" +
+			"A first SIGTERM or SIGINT lets what is in flight finish, a second cuts that\n" +
+			"short. Ends with exit code 4 when every partition is halted.",
+		needs: config.NeedDaemon,
+		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
+			check := fs.Bool("check", false, "build everything, reach Kafka and the database, print what was found, and exit")
+			return func(ctx context.Context, c *call) error {
+				if *check {
+					return runCheck(ctx, c)
+				}
+				return runDaemon(ctx, c)
+			}
+		},
+	}
+}
+
+func runDaemon(ctx context.Context, c *call) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if err := store.CheckSchema(ctx, databaseOptions(c)); err != nil {
+		return withDatabaseHint(c, err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	d, err := newDaemon(c, registry)
+	if err != nil {
+		return err
+	}
+	server, err := httpserver.Listen(ctx, c.config.HTTP.Listen, d, registry, c.log)
+	if err != nil {
+		return err
+	}
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		if err := server.Serve(serving); err != nil {
+			c.log.Error("the HTTP server ended", "error", err)
+		}
+	})
+	err = d.Run(ctx, c.hurry)
+	stopServing()
+	loops.Wait()
+	if errors.Is(err, ingest.ErrAllHalted) {
+		return &exitError{exitHalted, fmt.Errorf("%w; `persistor positions` shows where, and the log why and what to do", err)}
+	}
+	if err == nil {
+		c.log.Info("stopped; everything in flight is stored or left for the next owner")
+	}
+	return err
+}
+
+func newDaemon(c *call, registry prometheus.Registerer) (*ingest.Daemon, error) {
+	v, revision := build()
+	return ingest.New(ingest.Options{
+		Kafka: c.config.Kafka, Consumer: c.config.Consumer, Ingest: c.config.Ingest,
+		Database: databaseOptions(c), DatabaseTarget: c.config.Database.Target(),
+		Version: v, Commit: revision,
+	}, c.log, registry)
+}
+
+func buildInfo() prometheus.Collector {
+	v, revision := build()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "persistor_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": v, "commit": revision, "goversion": runtime.Version()}})
+	g.Set(1)
+	return g
+}
+
+// runCheck does everything that the daemon does before its first record.
+func runCheck(ctx context.Context, c *call) error {
+	if err := store.CheckSchema(ctx, databaseOptions(c)); err != nil {
+		return withDatabaseHint(c, err)
+	}
+	fmt.Fprintf(c.stdout, "database %s: schema as this program needs it\n", c.config.Database.Target())
+	if _, err := newDaemon(c, prometheus.NewRegistry()); err != nil {
+		return err
+	}
+	names := c.config.Kafka.TopicNames(c.config.Consumer.Topics)
+	transport, err := c.config.Kafka.Transport(names)
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	client := fetch.NewClient(transport, c.config.Kafka.Addr())
+	if err := client.CheckVersions(ctx); err != nil {
+		return withKafkaHint(err)
+	}
+	cluster, err := client.Metadata(ctx, names)
+	if err != nil {
+		return withKafkaHint(err)
+	}
+	fmt.Fprintf(c.stdout, "Kafka cluster %s: %d brokers\n", cluster.ID, len(cluster.Brokers))
+	for _, t := range cluster.Topics {
+		if t.Err != nil {
+			fmt.Fprintf(c.stdout, "topic %s: %v; the daemon would wait for it\n", t.Name, t.Err)
+			continue
+		}
+		fmt.Fprintf(c.stdout, "topic %s: %d partitions\n", t.Name, len(t.Partitions))
+	}
+	if missing := slices.ContainsFunc(cluster.Topics, func(t fetch.Topic) bool { return t.Err != nil }); missing {
+		fmt.Fprintln(c.stdout, "`persistor topics check` says more about topics")
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// admit compares a partition's ledger with its log and takes it into work. A
+// *Halt says that going on would lose or double records; any other error that it
+// could not be found out.
+func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Cluster, p *partition) error {
+	topic := cluster.Topic(p.name)
+	if topic == nil || topic.Err != nil {
+		return fmt.Errorf("topic %s is not there", p.name)
+	}
+	if p.topic == topics.UnifyEvents && len(topic.Partitions) != 1 {
+		return &Halt{
+			Reason: fmt.Sprintf("%s has %d partitions, so its records have no total order", p.name, len(topic.Partitions)),
+			Remedy: "make the topic anew with one partition and restart the engine; then `persistor positions set " + p.name + " 0 earliest --accept-new-topic`",
+		}
+	}
+	want := fetch.Want{Topic: p.name, TopicID: topic.ID, Partition: p.id}
+	marks, err := w.kafka.Watermarks(ctx, cluster, []fetch.Want{want})
+	if err != nil {
+		return err
+	}
+	m := marks[0]
+	p.sawLog(m.LogStart, m.HighWatermark)
+	pos, found, err := store.LockPosition(ctx, conn, p.name, p.id)
+	if err == nil && !found {
+		if err = store.Begin(ctx, conn, p.name, p.id, cluster.ID, topic.ID, m.LogStart); err == nil {
+			pos, _, err = store.LockPosition(ctx, conn, p.name, p.id)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if h := compare(pos, cluster.ID, topic.ID, m); h != nil {
+		return h
+	}
+	want.Offset = pos.LastOffset
+	if pos.LastOffset >= m.LogStart && pos.LastOffset < m.HighWatermark {
+		hash, found, err := w.hashAt(ctx, cluster, want)
+		if err != nil {
+			return err
+		}
+		if !found || hash != pos.LastHash {
+			return &Halt{
+				Reason: fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten, as by an unclean leader election", pos.LastOffset),
+				Remedy: remedy(pos.Log, pos.Next) + " --accept-loss, to go on with the log as it is now",
+			}
+		}
+	}
+	p.admit(pos)
+	return nil
+}
+
+// compare tells whether the log can be the one that the position belongs to.
+func compare(pos store.Position, clusterID string, topicID [16]byte, m fetch.Watermarks) *Halt {
+	switch {
+	case pos.ClusterID != clusterID:
+		return &Halt{
+			Reason: fmt.Sprintf("this is Kafka cluster %s, the ledger belongs to %s", clusterID, pos.ClusterID),
+			Remedy: "point PERSISTOR_KAFKA_BROKERS to that cluster, or begin with this one: `persistor positions set " + set(pos.Log, "earliest") + " --accept-new-topic`",
+		}
+	case pos.TopicUUID != topicID:
+		return &Halt{
+			Reason: "the topic was deleted and made again: its offsets are other records' now",
+			Remedy: "begin with the new one: `persistor positions set " + set(pos.Log, "earliest") + " --accept-new-topic`",
+		}
+	case m.LogStart > pos.Next:
+		return &Halt{
+			Reason: fmt.Sprintf("the log starts at offset %d, beyond the ledger's %d: retention removed %d offsets that were never stored",
+				m.LogStart, pos.Next, m.LogStart-pos.Next),
+			Remedy: "restore the topic if you can, else note the loss and go on: `persistor positions set " + set(pos.Log, "earliest") + "`",
+		}
+	case m.HighWatermark < pos.Next:
+		return &Halt{
+			Reason: fmt.Sprintf("the log ends at offset %d, before the ledger's %d: it lost records that are stored", m.HighWatermark, pos.Next),
+			Remedy: "find out why (an unclean leader election, a restored broker); to go on with what it holds now: `persistor positions set " +
+				set(pos.Log, "latest") + " --accept-loss`",
+		}
+	}
+	return nil
+}
+
+func remedy(log store.Log, offset int64) string {
+	return "`persistor positions set " + set(log, fmt.Sprint(offset)) + "`"
+}
+
+func set(log store.Log, offset string) string {
+	return fmt.Sprintf("%s %d %s", log.Topic, log.Partition, offset)
+}
+
+// hashAt reads one record and returns its content hash.
+func (w *worker) hashAt(ctx context.Context, cluster *fetch.Cluster, want fetch.Want) (hash int64, found bool, err error) {
+	leader, err := cluster.Leader(want.Topic, want.Partition)
+	if err != nil {
+		return 0, false, err
+	}
+	var answer fetch.Response
+	err = w.kafka.Fetch(ctx, &fetch.Request{
+		Broker: leader, Partitions: []fetch.Want{want}, MinBytes: 1, MaxBytes: 1, MaxWait: time.Second,
+	}, &answer)
+	if err != nil {
+		return 0, false, err
+	}
+	part := &answer.Partitions[0]
+	kind, err := part.Next()
+	if err != nil {
+		var jump *fetch.JumpError
+		if errors.As(err, &jump) {
+			return 0, false, nil
+		}
+		return 0, false, err
+	}
+	if kind != fetch.Data || part.Record.Offset != want.Offset {
+		return 0, false, nil
+	}
+	return Hash(part.Record.Value), true, nil
+}

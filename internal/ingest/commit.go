@@ -1,0 +1,225 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// errNotOurs says that another process owns the partitions now.
+var errNotOurs = errors.New("no longer a member of the group's current generation")
+
+// unknownTries bounds how often a batch is tried that fails in a way which is
+// nowhere listed, before its partitions halt.
+const unknownTries = 5
+
+// commit writes the batch and retries until it is stored, or until it is clear
+// that it must not be.
+func (w *worker) commit(ctx context.Context) error {
+	delay := 50 * time.Millisecond
+	unknown := 0
+	for {
+		start := time.Now()
+		err := w.write(ctx)
+		w.metrics.commit(err, time.Since(start))
+		if err == nil {
+			w.stored(ctx, time.Since(start))
+			return nil
+		}
+		if ctx.Err() != nil {
+			w.giveUp()
+			return err
+		}
+		var bad *store.BadRecords
+		if errors.As(err, &bad) {
+			w.poison(bad)
+			return err
+		}
+		switch store.Classify(err) {
+		case store.Fenced:
+			return w.fenced(ctx)
+		case store.Unknown:
+			if unknown++; unknown >= unknownTries {
+				return w.haltBatch(err)
+			}
+		case store.Fault:
+			delay = max(delay, 2*time.Second)
+		}
+		w.databaseDown(err)
+		if store.SQLState(err) == "55P03" {
+			w.unblock(ctx)
+		}
+		if !sleep(ctx, delay) {
+			w.giveUp()
+			return err
+		}
+		delay = min(delay*2, 5*time.Second)
+	}
+}
+
+func (w *worker) write(ctx context.Context) error {
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
+	return store.Write(ctx, w.conn, w.batch)
+}
+
+// stored notes what the commit moved.
+func (w *worker) stored(ctx context.Context, took time.Duration) {
+	w.databaseUp()
+	for _, progress := range w.batch.Progress() {
+		p := w.partitionOf(progress.Log)
+		w.metrics.stored(p, progress)
+		p.moved(progress.Next)
+		w.committer.moved(p, progress.Next)
+		p.archived = max(p.archived, progress.Next)
+		for offset := range p.poison {
+			if offset < progress.Next {
+				delete(p.poison, offset)
+			}
+		}
+		if len(progress.Rejected) > 0 {
+			w.Options.Rejected()
+		}
+	}
+	w.Options.Stored()
+	w.metrics.batch(w.batch.Records(), w.oldest)
+	w.rates.add(w.batch.Records(), took, time.Since(time.UnixMilli(w.oldest)))
+	w.conflicts.look(ctx, w.conn, w.batch, w.decoder.ids)
+}
+
+func (w *worker) partitionOf(log store.Log) *partition {
+	for _, p := range w.partitions {
+		if p.log == log {
+			return p
+		}
+	}
+	panic(fmt.Sprintf("ingest: batch of %s partition %d, which is not this worker's", log.Topic, log.Partition))
+}
+
+// poison has the batch's bad records rejected when it is built again.
+func (w *worker) poison(bad *store.BadRecords) {
+	w.log.Error("the database refuses records for good; they become rejects", "error", bad)
+	for _, r := range bad.Records {
+		for _, p := range w.partitions {
+			if p.log.TopicID == r.Source.TopicID && p.id == r.Source.Partition {
+				if p.poison == nil {
+					p.poison = map[int64]store.BadRecord{}
+				}
+				p.poison[r.Source.Offset] = r
+			}
+		}
+	}
+	w.rewind()
+}
+
+// rewind has the batch's records decoded again, from what is committed.
+func (w *worker) rewind() {
+	for _, progress := range w.batch.Progress() {
+		p := w.partitionOf(progress.Log)
+		p.next = p.committed
+	}
+}
+
+// giveUp leaves the batch, and its partitions' positions to the ledger.
+func (w *worker) giveUp() {
+	for _, progress := range w.batch.Progress() {
+		w.partitionOf(progress.Log).waits("being looked up in the ledger")
+	}
+}
+
+// fenced goes on from what the ledger says, if we are still to go on at all: a
+// process that was frozen past its session must not take part any more.
+func (w *worker) fenced(ctx context.Context) error {
+	w.giveUp()
+	if err := w.generation.Current(); err != nil {
+		return fmt.Errorf("%w: %w", errNotOurs, err)
+	}
+	w.log.Info("the ledger stands elsewhere; going on from there")
+	// Our own commit may have got through although its answer did not: then the
+	// ledger is where the batch ends, and the records count as stored.
+	for _, progress := range w.batch.Progress() {
+		pos, found, err := store.LockPosition(ctx, w.conn, progress.Topic, progress.Partition)
+		if err != nil || !found || pos.Log != progress.Log || pos.Next != progress.Next {
+			return err
+		}
+	}
+	for _, progress := range w.batch.Progress() {
+		w.metrics.stored(w.partitionOf(progress.Log), progress)
+	}
+	return nil
+}
+
+// haltBatch halts the partitions of a batch that nobody knows how to store.
+func (w *worker) haltBatch(err error) error {
+	for _, progress := range w.batch.Progress() {
+		p := w.partitionOf(progress.Log)
+		w.haltPartition(p, &Halt{
+			Reason: fmt.Sprintf("the database refuses the batch from offset %d on, for a reason that is nowhere listed: %v", progress.Expected, err),
+			Remedy: "look into the database's log; the batch is tried again every few seconds",
+		})
+	}
+	return err
+}
+
+// unblock ends the session that holds the ledger's rows, if it is one of ours:
+// a former owner that was frozen inside its transaction would hold them for
+// ever. Only a current member may do so.
+func (w *worker) unblock(ctx context.Context) {
+	if w.conn.IsClosed() || w.generation.Current() != nil {
+		return
+	}
+	var progress *store.Progress
+	for _, p := range w.batch.Progress() {
+		progress = p
+		ended, err := w.endBlocker(ctx, progress)
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("cannot look for who holds the ledger", "error", err)
+		}
+		if ended > 0 {
+			w.log.Warn("ended the session of a former owner that held the ledger", "topic", p.Topic, "partition", p.Partition, "sessions", ended)
+		}
+	}
+}
+
+// endBlocker waits for the ledger's row in one session and asks in another who
+// keeps it waiting, so that nobody else can be meant.
+func (w *worker) endBlocker(ctx context.Context, p *store.Progress) (ended int, err error) {
+	side, err := store.Connect(ctx, w.Options.Database)
+	if err != nil {
+		return 0, err
+	}
+	defer side.Close(context.WithoutCancel(ctx))
+	pid := w.conn.PgConn().PID()
+	waited := make(chan error, 1)
+	go func(conn *pgx.Conn) {
+		_, _, err := store.LockPosition(ctx, conn, p.Topic, p.Partition)
+		waited <- err
+	}(w.conn)
+	defer func() { <-waited }()
+	if !sleep(ctx, time.Second) {
+		return 0, ctx.Err()
+	}
+	err = side.QueryRow(ctx, `
+		SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		 WHERE pid = ANY (pg_blocking_pids($1)) AND usename = current_user
+		   AND datname = current_database() AND application_name = $2`,
+		int32(pid), store.ApplicationName).Scan(&ended)
+	return ended, err
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

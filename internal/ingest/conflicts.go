@@ -1,0 +1,161 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// A conflict is a trade's id, an order's PUT or a user's id that returns with
+// other content, as after an engine's crash. Both rows are kept; the conflict
+// is counted and logged. Asking the database about every id would cost some
+// 7 % of the throughput, so it is asked only about ids that may have been there:
+// all others lie above what was stored when we began and were not seen since.
+type conflicts struct {
+	log     *slog.Logger
+	metrics *metrics
+	count   *atomic.Int64
+	prefix  string // of topics' full names
+
+	mu   sync.Mutex
+	seen map[string]*seen // by topic; nil: ask about every id
+}
+
+// candidate is an id that one record brought.
+type candidate struct {
+	topic string
+	id    int64
+	src   store.Source
+}
+
+// identified are the topics whose rows have an id that should not return, and
+// how to ask for another row of the same id.
+var identified = map[string]struct{ highest, other string }{
+	topics.Trades: {
+		"SELECT coalesce(max(trade_id), -1) FROM dingir.trades",
+		"SELECT FROM dingir.trades r WHERE r.trade_id = k.id AND r.content_hash <> k.hash"},
+	topics.Orders: {
+		"SELECT coalesce(max(order_id), -1) FROM dingir.order_events",
+		"SELECT FROM dingir.order_events r WHERE r.order_id = k.id AND r.event = 'PUT' AND r.content_hash <> k.hash"},
+	topics.RegisterUser: {
+		"SELECT coalesce(max(user_id), -1) FROM dingir.users",
+		"SELECT FROM dingir.users r WHERE r.user_id = k.id AND r.content_hash <> k.hash"},
+}
+
+// begin starts a generation: whoever else wrote until now, what is stored is
+// the floor. Topics that others read as well are asked about always.
+func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn, whole map[string]bool) error {
+	fresh := map[string]*seen{}
+	for topic, q := range identified {
+		s := &seen{pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
+		if err := conn.QueryRow(ctx, q.highest).Scan(&s.floor); err != nil {
+			return fmt.Errorf("look for the highest id of %s: %w", topic, err)
+		}
+		fresh[topic] = s
+	}
+	c.mu.Lock()
+	c.seen = fresh
+	c.mu.Unlock()
+	return nil
+}
+
+// forget has every id asked about until begin.
+func (c *conflicts) forget() {
+	c.mu.Lock()
+	c.seen = nil
+	c.mu.Unlock()
+}
+
+// look notes the ids that a committed batch brought and counts those that were
+// there with other content.
+func (c *conflicts) look(ctx context.Context, conn *pgx.Conn, b *store.Batch, list []candidate) {
+	doubtful := map[string][]candidate{}
+	c.mu.Lock()
+	for _, e := range list {
+		if s := c.seen[e.topic]; (s == nil || !s.add(e.id)) && !b.Merged(e.src) {
+			doubtful[e.topic] = append(doubtful[e.topic], e)
+		}
+	}
+	c.mu.Unlock()
+	for topic, list := range doubtful {
+		if err := c.ask(ctx, conn, topic, list); err != nil {
+			// The rows are stored; what is lost is a line in the log.
+			c.log.Warn("cannot look for ids that returned with other content", "topic", topic, "records", len(list), "error", err)
+		}
+	}
+}
+
+func (c *conflicts) ask(ctx context.Context, conn *pgx.Conn, topic string, list []candidate) error {
+	ids, hashes := make([]int64, len(list)), make([]int64, len(list))
+	for i, e := range list {
+		ids[i], hashes[i] = e.id, e.src.Hash
+	}
+	rows, err := conn.Query(ctx, "SELECT k.n FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS k(id, hash, n) WHERE EXISTS ("+
+		identified[topic].other+")", ids, hashes)
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, n := range found {
+		e := list[n-1]
+		c.log.Warn("an id returned with other content; both rows are kept", "topic", c.prefix+topic, "id", e.id,
+			"partition", e.src.Partition, "offset", e.src.Offset)
+	}
+	c.metrics.conflict(c.prefix+topic, len(found))
+	c.count.Add(int64(len(found)))
+	return nil
+}
+
+const (
+	pageWords = 1024
+	pageIDs   = pageWords * 64
+	maxPages  = 1024 // 8 MiB of bits, 67 million ids
+)
+
+// seen is a set of ids. What it has forgotten counts as seen.
+type seen struct {
+	floor  int64 // ids up to here may be stored
+	shared bool  // others write ids that we do not see
+	pages  map[int64]*[pageWords]uint64
+}
+
+// add adds an id and tells whether it certainly was not there.
+func (s *seen) add(id int64) (isNew bool) {
+	if s.shared || id <= s.floor {
+		return false
+	}
+	page := s.pages[id/pageIDs]
+	if page == nil {
+		if len(s.pages) >= maxPages {
+			s.forget()
+		}
+		page = new([pageWords]uint64)
+		s.pages[id/pageIDs] = page
+	}
+	word, bit := id%pageIDs/64, uint64(1)<<(id%64)
+	isNew = page[word]&bit == 0
+	page[word] |= bit
+	return isNew
+}
+
+// forget drops the page of the lowest ids.
+func (s *seen) forget() {
+	lowest := int64(-1)
+	for n := range s.pages {
+		if lowest < 0 || n < lowest {
+			lowest = n
+		}
+	}
+	delete(s.pages, lowest)
+	s.floor = max(s.floor, (lowest+1)*pageIDs-1)
+}

@@ -1,0 +1,147 @@
+// Package ingest moves records from Kafka to the store: it is a member of the
+// consumer group, shares its partitions out to workers, and watches the topics.
+//
+// The way of a record: a worker's fetch (fetcher.go) brings it, take decodes it
+// into a batch (worker.go, decode.go), commit stores the batch (commit.go).
+// Before that, admit compares the ledger with the log (admit.go).
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// Options are what the daemon is built from.
+type Options struct {
+	Kafka    config.Kafka
+	Consumer config.Consumer
+	Ingest   config.Ingest
+	Database store.Options
+
+	DatabaseTarget  string // for people
+	Version, Commit string
+
+	// Stored is called after each commit, Rejected after one with rejects in
+	// it. Neither may wait for anything.
+	Stored, Rejected func()
+}
+
+func (o *Options) topicNames() []string { return o.Kafka.TopicNames(o.Consumer.Topics) }
+
+// ErrAllHalted says that no partition of this process can go on.
+var ErrAllHalted = errors.New("every partition is halted")
+
+// Daemon is one process's part in the group.
+type Daemon struct {
+	Options Options
+
+	log       *slog.Logger
+	kafka     *fetch.Client
+	transport *kafka.Transport
+	dialer    *kafka.Dialer
+	metrics   *metrics
+	conflicts *conflicts
+
+	kafkaLink, databaseLink *link
+	rejectsPending          atomic.Int64
+	conflictCount           atomic.Int64
+	rates                   rates
+	started                 time.Time
+
+	mu         sync.Mutex
+	partitions []*partition
+	group      httpserver.Group
+	assigned   time.Time
+}
+
+// New builds a daemon; nothing is connected yet.
+func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) {
+	transport, err := o.Kafka.Transport(o.topicNames())
+	if err != nil {
+		return nil, err
+	}
+	// A new leader is found within this time.
+	transport.MetadataTTL = 2 * time.Second
+	dialer, err := o.Kafka.Dialer()
+	if err != nil {
+		return nil, err
+	}
+	if o.Stored == nil {
+		o.Stored = func() {}
+	}
+	if o.Rejected == nil {
+		o.Rejected = func() {}
+	}
+	d := &Daemon{
+		Options: o, log: log, transport: transport, dialer: dialer,
+		kafka:        fetch.NewClient(transport, o.Kafka.Addr()),
+		kafkaLink:    newLink("Kafka", fmt.Sprint(o.Kafka.Brokers), log),
+		databaseLink: newLink("the database", o.DatabaseTarget, log),
+		started:      time.Now(),
+		group:        httpserver.Group{ID: o.Consumer.GroupID, State: "joining"},
+	}
+	d.metrics = newMetrics(r, d)
+	d.conflicts = &conflicts{log: log, metrics: d.metrics, count: &d.conflictCount, prefix: o.Kafka.TopicPrefix}
+	return d, nil
+}
+
+// Run consumes until ctx ends, and then lets what is in flight finish, but not
+// beyond the end of hurry. It returns nil then, or ErrAllHalted.
+func (d *Daemon) Run(ctx, hurry context.Context) error {
+	defer d.transport.CloseIdleConnections()
+	var loops sync.WaitGroup
+	loops.Go(func() { d.countRejects(ctx) })
+	defer loops.Wait()
+	for ctx.Err() == nil {
+		err := d.membership(ctx, hurry)
+		if errors.Is(err, ErrAllHalted) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			d.kafkaLink.down(err)
+			sleep(ctx, time.Second)
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) kafkaUp()               { d.kafkaLink.up() }
+func (d *Daemon) kafkaDown(err error)    { d.kafkaLink.down(err) }
+func (d *Daemon) databaseUp()            { d.databaseLink.up() }
+func (d *Daemon) databaseDown(err error) { d.databaseLink.down(err) }
+
+func (d *Daemon) snapshots() []httpserver.Partition {
+	d.mu.Lock()
+	list := d.partitions
+	d.mu.Unlock()
+	out := make([]httpserver.Partition, len(list))
+	for i, p := range list {
+		out[i] = p.snapshot()
+	}
+	return out
+}
+
+// countRejects keeps the number of rejects that wait for an operator.
+func (d *Daemon) countRejects(ctx context.Context) {
+	for {
+		if n, err := store.PendingRejects(ctx, d.Options.Database); err == nil {
+			d.rejectsPending.Store(n)
+		}
+		if !sleep(ctx, 5*time.Second) {
+			return
+		}
+	}
+}

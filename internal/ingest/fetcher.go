@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"context"
+	"math"
+
+	"github.com/thaliumx/persistor/internal/fetch"
+)
+
+// fetcher asks one broker for the worker's partitions that it leads, one
+// request at a time.
+type fetcher struct {
+	broker int32
+	asked  []*partition // answer.Partitions are these
+	answer fetch.Response
+	err    error
+	busy   bool
+	turn   int
+	cancel context.CancelFunc
+}
+
+// arm puts a request under way at every leader that has none.
+func (w *worker) arm(ctx context.Context) error {
+	if w.cluster == nil {
+		cluster, err := w.kafka.Metadata(ctx, w.topicNames())
+		if err != nil {
+			return err
+		}
+		w.cluster = cluster
+	}
+	leaders := map[int32]bool{}
+	for _, p := range w.partitions {
+		if !p.admitted {
+			continue
+		}
+		leader, err := w.cluster.Leader(p.name, p.id)
+		if err != nil {
+			return err
+		}
+		leaders[leader] = true
+	}
+	for leader := range leaders {
+		f := w.fetchers[leader]
+		if f == nil {
+			f = &fetcher{broker: leader}
+			w.fetchers[leader] = f
+		}
+		w.start(ctx, f)
+	}
+	return nil
+}
+
+// rearm asks for what follows, while the batch is being written.
+func (w *worker) rearm(ctx context.Context, f *fetcher) {
+	if w.cluster != nil {
+		w.start(ctx, f)
+	}
+}
+
+// start sends the fetcher's next request, unless one is under way. The order of
+// the partitions rotates: a broker fills an answer in the order asked.
+func (w *worker) start(ctx context.Context, f *fetcher) {
+	if f.busy {
+		return
+	}
+	f.asked = f.asked[:0]
+	var wants []fetch.Want
+	f.turn++
+	for i := range w.partitions {
+		p := w.partitions[(i+f.turn)%len(w.partitions)]
+		if !p.admitted {
+			continue
+		}
+		if leader, err := w.cluster.Leader(p.name, p.id); err != nil || leader != f.broker {
+			continue
+		}
+		f.asked = append(f.asked, p)
+		wants = append(wants, p.want())
+	}
+	if len(wants) == 0 {
+		return
+	}
+	if f.cancel != nil {
+		f.cancel()
+	}
+	ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	f.busy = true
+	req := &fetch.Request{
+		Broker: f.broker, Partitions: wants,
+		MinBytes: 1, MaxBytes: int32(min(w.Options.Ingest.BatchBytes, math.MaxInt32)), MaxWait: maxWait,
+	}
+	go func() {
+		f.err = w.kafka.Fetch(ctx, req, &f.answer)
+		w.answers <- f // never blocks: there is room for each fetcher's one answer
+	}()
+}

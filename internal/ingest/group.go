@@ -1,0 +1,319 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// topicPoll is how often the cluster is asked for topics and partitions that
+// came or went.
+const topicPoll = 2 * time.Second
+
+// membership is one time in the group: with the topics that exist now, until
+// they change or ctx ends. kafka-go's group stops assigning anything when one of
+// its topics is missing, so it is told only of those that exist.
+func (d *Daemon) membership(ctx, hurry context.Context) error {
+	cluster, err := d.kafka.Metadata(ctx, d.Options.topicNames())
+	if err != nil {
+		return err
+	}
+	d.kafkaUp()
+	shape := existing(cluster)
+	if len(shape) == 0 {
+		d.log.Debug("none of the topics exists yet", "topics", d.Options.topicNames())
+		sleep(ctx, topicPoll)
+		return nil
+	}
+	for _, name := range d.Options.topicNames() {
+		if _, there := shape[name]; !there {
+			d.log.Info("topic does not exist yet; waiting for it", "topic", name)
+		}
+	}
+	member, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	c := d.Options.Consumer
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: c.GroupID, Brokers: d.Options.Kafka.Brokers, Dialer: d.dialer, Topics: shape.names(),
+		SessionTimeout: c.SessionTimeout, HeartbeatInterval: min(time.Second, c.SessionTimeout/3),
+		// Members that drain join late; nobody waits longer than a drain takes.
+		RebalanceTimeout: c.SessionTimeout + c.Drain(),
+		JoinGroupBackoff: 500 * time.Millisecond,
+		StartOffset:      kafka.FirstOffset, // a hint only: the ledger decides
+	})
+	if err != nil {
+		return fmt.Errorf("join group %s: %w", c.GroupID, err)
+	}
+	var watcher sync.WaitGroup
+	watcher.Go(func() { d.watchTopics(member, leave, shape) })
+	defer watcher.Wait()
+	defer leave(nil)
+	defer group.Close()
+	defer d.assign(nil, 0)
+	for {
+		gen, err := group.Next(member)
+		if err != nil {
+			if cause := context.Cause(member); cause != nil {
+				if errors.Is(cause, errTopicsChanged) {
+					return nil
+				}
+				return cause
+			}
+			d.setGroup("away", 0)
+			d.kafkaDown(fmt.Errorf("join group %s: %w", c.GroupID, err))
+			continue
+		}
+		d.kafkaUp()
+		done := make(chan error, 1)
+		gen.Start(func(genCtx context.Context) {
+			done <- d.work(member, genCtx, hurry, gen, shape)
+		})
+		if err := <-done; err != nil {
+			return err
+		}
+	}
+}
+
+var errTopicsChanged = errors.New("topics or partitions came or went")
+
+// topicShape is what a membership was built on: the partitions of each topic
+// that exists, and its id.
+type topicShape map[string]struct {
+	id         [16]byte
+	partitions int
+}
+
+func existing(cluster *fetch.Cluster) topicShape {
+	s := topicShape{}
+	for _, t := range cluster.Topics {
+		if t.Err == nil {
+			e := s[t.Name]
+			e.id, e.partitions = t.ID, len(t.Partitions)
+			s[t.Name] = e
+		}
+	}
+	return s
+}
+
+func (s topicShape) names() []string {
+	var names []string
+	for name := range s {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s topicShape) equal(other topicShape) bool {
+	if len(s) != len(other) {
+		return false
+	}
+	for name, e := range s {
+		if other[name] != e {
+			return false
+		}
+	}
+	return true
+}
+
+// watchTopics ends the membership when the topics are not what it was built on,
+// and keeps the ends of the logs up to date for partitions that are not read.
+func (d *Daemon) watchTopics(ctx context.Context, leave context.CancelCauseFunc, shape topicShape) {
+	for sleep(ctx, topicPoll) {
+		cluster, err := d.kafka.Metadata(ctx, d.Options.topicNames())
+		if err != nil {
+			continue // the workers notice and say so
+		}
+		if now := existing(cluster); !now.equal(shape) {
+			d.log.Info("topics or partitions came or went; joining the group anew", "topics", now.names())
+			leave(errTopicsChanged)
+			return
+		}
+		d.refreshLogs(ctx, cluster)
+	}
+}
+
+func (d *Daemon) refreshLogs(ctx context.Context, cluster *fetch.Cluster) {
+	d.mu.Lock()
+	list := d.partitions
+	d.mu.Unlock()
+	var wants []fetch.Want
+	var asked []*partition
+	for _, p := range list {
+		if t := cluster.Topic(p.name); t != nil && t.Err == nil {
+			wants = append(wants, fetch.Want{Topic: p.name, TopicID: t.ID, Partition: p.id})
+			asked = append(asked, p)
+		}
+	}
+	if len(wants) == 0 {
+		return
+	}
+	marks, _ := d.kafka.Watermarks(ctx, cluster, wants)
+	for i, m := range marks {
+		if m.Err == nil {
+			asked[i].sawLog(m.LogStart, m.HighWatermark)
+		}
+	}
+}
+
+// work is one generation: its partitions shared out to workers, until it ends.
+// Its error ends the membership.
+func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generation, shape topicShape) error {
+	take, stop := context.WithCancelCause(member)
+	defer stop(nil)
+	defer context.AfterFunc(genCtx, func() { stop(errors.New("the group rebalances")) })()
+	finish, cut := context.WithCancel(hurry)
+	defer cut()
+	defer context.AfterFunc(take, func() {
+		time.AfterFunc(d.Options.Consumer.Drain(), cut)
+	})()
+
+	list := d.assignment(gen, shape)
+	d.assign(list, int(gen.ID))
+	committer := newCommitter(gen, d.log)
+	whole := wholeTopics(list, shape, d.Options.Kafka.TopicPrefix)
+	d.beginConflicts(take, whole)
+
+	var workers sync.WaitGroup
+	for i, part := range share(list, d.Options.Ingest.Workers) {
+		for _, p := range part {
+			p.show(func(v *httpserver.Partition) { v.Worker = i })
+		}
+		w := &worker{
+			Daemon: d, id: i, partitions: part, generation: committer, committer: committer,
+			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64),
+			batch: store.NewBatch(), log: d.log.With("worker", i),
+		}
+		workers.Go(func() { w.run(take, finish) })
+	}
+	workers.Go(func() { committer.run(take) })
+	workers.Go(func() { d.watchHalts(take, stop, list) })
+	workers.Wait()
+	committer.last()
+	if errors.Is(context.Cause(take), ErrAllHalted) {
+		return ErrAllHalted
+	}
+	return nil
+}
+
+// beginConflicts sets the floor of ids; without a database the workers wait
+// anyway, and until it is set every id is asked about.
+func (d *Daemon) beginConflicts(ctx context.Context, whole map[string]bool) {
+	d.conflicts.forget()
+	conn, err := store.Connect(ctx, d.Options.Database)
+	if err != nil {
+		return
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := d.conflicts.begin(ctx, conn, whole); err != nil {
+		d.log.Debug("every id will be asked about", "error", err)
+	}
+}
+
+// watchHalts ends the process's work when none of its partitions can go on.
+func (d *Daemon) watchHalts(ctx context.Context, stop context.CancelCauseFunc, list []*partition) {
+	for sleep(ctx, time.Second) {
+		halted := 0
+		for _, p := range list {
+			if p.halted() {
+				halted++
+			}
+		}
+		if halted > 0 && halted == len(list) {
+			stop(ErrAllHalted)
+			return
+		}
+	}
+}
+
+func (d *Daemon) assignment(gen *kafka.Generation, shape topicShape) []*partition {
+	prefix := d.Options.Kafka.TopicPrefix
+	var list []*partition
+	for name, parts := range gen.Assignments {
+		for _, a := range parts {
+			list = append(list, newPartition(name[len(prefix):], prefix, int32(a.ID), shape[name].partitions))
+		}
+	}
+	slices.SortFunc(list, func(a, b *partition) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.id, b.id))
+	})
+	d.log.Info("partitions assigned", "generation", gen.ID, "partitions", len(list))
+	return list
+}
+
+func (d *Daemon) assign(list []*partition, generation int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.partitions, d.assigned = list, time.Now()
+	d.group.Generation, d.group.State = generation, "stable"
+	if list == nil {
+		d.group.State = "joining"
+	}
+}
+
+func (d *Daemon) setGroup(state string, generation int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.group.State, d.group.Generation = state, generation
+}
+
+// wholeTopics are those whose partitions are all ours.
+func wholeTopics(list []*partition, shape topicShape, prefix string) map[string]bool {
+	count := map[string]int{}
+	for _, p := range list {
+		count[p.topic]++
+	}
+	whole := map[string]bool{}
+	for topic, n := range count {
+		whole[topic] = n == shape[prefix+topic].partitions
+	}
+	return whole
+}
+
+// share spreads the partitions over workers by the load that each is expected
+// to bring, the heaviest first to whoever has least.
+func share(list []*partition, workers int) [][]*partition {
+	byLoad := slices.Clone(list)
+	slices.SortStableFunc(byLoad, func(a, b *partition) int { return cmp.Compare(load(b.topic), load(a.topic)) })
+	shares := make([][]*partition, min(workers, len(list)))
+	loads := make([]int, len(shares))
+	for _, p := range byLoad {
+		least := 0
+		for i := range loads {
+			if loads[i] < loads[least] {
+				least = i
+			}
+		}
+		shares[least] = append(shares[least], p)
+		loads[least] += load(p.topic)
+	}
+	return shares
+}
+
+// load is about the share of the work that one partition of a topic brings, of
+// the engine's mix (wire format, section 1.1): 1 trade, 4 balances, 3 to 4
+// orders, and all but balances once more on unifyevents.
+func load(topic string) int {
+	switch topic {
+	case topics.UnifyEvents:
+		return 100
+	case topics.Balances:
+		return 40
+	case topics.Orders:
+		return 25
+	case topics.Trades:
+		return 12
+	}
+	return 1
+}

@@ -1,0 +1,58 @@
+package ingest
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/thaliumx/persistor/internal/httpserver"
+)
+
+// remindEvery is how often the log repeats that a server is away: once at the
+// start, then rarely.
+const remindEvery = time.Minute
+
+// link is how the process and one server get along.
+type link struct {
+	name string
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	state    httpserver.Connection
+	reminded time.Time
+}
+
+func newLink(name, target string, log *slog.Logger) *link {
+	return &link{name: name, log: log, state: httpserver.Connection{Target: target}}
+}
+
+func (l *link) up() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Up {
+		return
+	}
+	if !l.state.Since.IsZero() {
+		l.log.Info(l.name+" is back", "away", time.Since(l.state.Since).Round(time.Second).String())
+	}
+	l.state.Up, l.state.Since, l.state.Error = true, time.Now(), ""
+}
+
+func (l *link) down(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Up || l.state.Since.IsZero() {
+		l.state.Since, l.reminded = time.Now(), time.Time{}
+	}
+	l.state.Up, l.state.Error = false, err.Error()
+	if time.Since(l.reminded) >= remindEvery {
+		l.reminded = time.Now()
+		l.log.Warn(l.name+" is in trouble; waiting for it", "since", l.state.Since.Format(time.RFC3339), "error", err)
+	}
+}
+
+func (l *link) snapshot() httpserver.Connection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}

@@ -1,0 +1,113 @@
+package ingest
+
+import (
+	"sync"
+	"time"
+
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// partition is one assigned partition. Its worker alone moves it; the status
+// page and the metrics read view.
+type partition struct {
+	topic string // without prefix
+	name  string // with prefix, as Kafka and the ledger have it
+	id    int32
+	sole  bool // the only partition of its topic
+
+	// What the ledger said and what has been done since.
+	admitted  bool
+	log       store.Log
+	topicUUID [16]byte
+	committed int64 // the ledger's next offset
+	archived  int64
+	next      int64 // the next record to decode: committed, or ahead of it by the batch in hand
+
+	// poison has records that the database refused: they become rejects.
+	poison map[int64]store.BadRecord
+
+	retryAt time.Time // of a halted partition: when to look again
+
+	mu   sync.Mutex
+	view httpserver.Partition
+}
+
+func newPartition(topic, prefix string, id int32, partitions int) *partition {
+	return &partition{
+		topic: topic, name: prefix + topic, id: id, sole: partitions == 1,
+		view: httpserver.Partition{Topic: prefix + topic, Partition: int(id), State: httpserver.Waiting,
+			Reason: "being looked up in the ledger", NextOffset: -1, HighWatermark: -1, LogStart: -1},
+	}
+}
+
+// want is the next fetch of the partition.
+func (p *partition) want() fetch.Want {
+	return fetch.Want{Topic: p.name, TopicID: p.topicUUID, Partition: p.id, Offset: p.next}
+}
+
+// show changes what the status page and the metrics see.
+func (p *partition) show(change func(*httpserver.Partition)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.view)
+}
+
+func (p *partition) snapshot() httpserver.Partition {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.view
+}
+
+// sawLog notes the ends of the log.
+func (p *partition) sawLog(start, high int64) {
+	p.show(func(v *httpserver.Partition) { v.LogStart, v.HighWatermark = start, high })
+}
+
+// admit takes the partition into work from the ledger's position.
+func (p *partition) admit(pos store.Position) {
+	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
+	p.committed, p.archived, p.next = pos.Next, pos.Archived, pos.Next
+	p.show(func(v *httpserver.Partition) {
+		v.State, v.Reason, v.Remedy, v.NextOffset = httpserver.Running, "", "", pos.Next
+	})
+}
+
+// moved notes a commit.
+func (p *partition) moved(next int64) {
+	p.committed = next
+	p.show(func(v *httpserver.Partition) { v.NextOffset, v.LastCommit = next, time.Now() })
+}
+
+// haltRetry is how often a halted partition is looked at again, so that it goes
+// on by itself once an operator has decided.
+const haltRetry = 3 * time.Second
+
+// halt takes the partition out of work until an operator has decided.
+func (p *partition) halt(h *Halt) (first bool) {
+	p.admitted, p.retryAt = false, time.Now().Add(haltRetry)
+	p.show(func(v *httpserver.Partition) {
+		first = v.State != httpserver.Halted || v.Reason != h.Reason
+		v.State, v.Reason, v.Remedy = httpserver.Halted, h.Reason, h.Remedy
+	})
+	return first
+}
+
+func (p *partition) halted() bool { return p.snapshot().State == httpserver.Halted }
+
+// waits says why the partition does not move just now.
+func (p *partition) waits(reason string) {
+	p.admitted = false
+	p.show(func(v *httpserver.Partition) { v.State, v.Reason, v.Remedy = httpserver.Waiting, reason, "" })
+}
+
+// Halt says why a partition cannot go on without losing or doubling records,
+// and what an operator can do.
+type Halt struct {
+	Reason string
+	Remedy string
+}
+
+// Error gives both.
+func (h *Halt) Error() string { return h.Reason + "; " + h.Remedy }

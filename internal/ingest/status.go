@@ -1,0 +1,101 @@
+package ingest
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/thaliumx/persistor/internal/httpserver"
+)
+
+// stalledAfter is how long a backlog may exist without a commit before the
+// process calls itself unready. A batch takes less than a second; half a minute
+// covers a lock, a checkpoint, a failover.
+const stalledAfter = 30 * time.Second
+
+// Status tells the state of the daemon; it waits for nothing.
+func (d *Daemon) Status() httpserver.Status {
+	s := httpserver.Status{
+		Version: d.Options.Version, Commit: d.Options.Commit, Started: d.started,
+		Unhealthy: []httpserver.Reason{}, Unready: []httpserver.Reason{},
+		Kafka: d.kafkaLink.snapshot(), Database: d.databaseLink.snapshot(),
+		Partitions: d.snapshots(), RejectsPending: d.rejectsPending.Load(),
+		Conflicts: d.conflictCount.Load(), Rates: d.rates.read(),
+	}
+	d.mu.Lock()
+	s.Group = d.group
+	assigned := d.assigned
+	d.mu.Unlock()
+	away := func(code, name string, c httpserver.Connection) {
+		since := c.Since
+		if since.IsZero() {
+			since = d.started
+		}
+		if !c.Up && time.Since(since) > d.Options.Ingest.OutageGrace {
+			s.Unready = append(s.Unready, httpserver.Reason{Code: code,
+				Message: fmt.Sprintf("%s (%s) is away since %s: %s", name, c.Target, since.Format(time.RFC3339), c.Error)})
+		}
+	}
+	away("kafka_away", "Kafka", s.Kafka)
+	away("database_away", "the database", s.Database)
+	for _, p := range s.Partitions {
+		lag, known := p.Lag()
+		last := p.LastCommit
+		if last.Before(assigned) {
+			last = assigned
+		}
+		if known && lag > 0 && p.State != httpserver.Halted && time.Since(last) > stalledAfter {
+			s.Unready = append(s.Unready, httpserver.Reason{Code: "stalled",
+				Message: fmt.Sprintf("%s partition %d has a backlog of %d and nothing is committed since %s", p.Topic, p.Partition, lag, last.Format(time.RFC3339))})
+		}
+	}
+	return s
+}
+
+// rates are averages over the last seconds.
+type rates struct {
+	mu      sync.Mutex
+	seconds [10]second
+}
+
+type second struct {
+	at                   int64
+	records, commits     int
+	commitTime, endToEnd time.Duration
+}
+
+func (r *rates) add(records int, took, endToEnd time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now().Unix()
+	s := &r.seconds[now%int64(len(r.seconds))]
+	if s.at != now {
+		*s = second{at: now}
+	}
+	s.records += records
+	s.commits++
+	s.commitTime += took
+	s.endToEnd += endToEnd
+}
+
+func (r *rates) read() httpserver.Rates {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now().Unix()
+	var sum second
+	for _, s := range r.seconds {
+		if s.at < now && now-s.at < int64(len(r.seconds)) {
+			sum.records += s.records
+			sum.commits += s.commits
+			sum.commitTime += s.commitTime
+			sum.endToEnd += s.endToEnd
+		}
+	}
+	n := float64(len(r.seconds) - 1)
+	out := httpserver.Rates{Records: float64(sum.records) / n, Commits: float64(sum.commits) / n}
+	if sum.commits > 0 {
+		out.CommitMillis = float64(sum.commitTime.Milliseconds()) / float64(sum.commits)
+		out.EndToEnd = float64(sum.endToEnd.Milliseconds()) / float64(sum.commits)
+	}
+	return out
+}
