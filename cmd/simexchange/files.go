@@ -29,7 +29,7 @@ var tags = map[string]string{
 }
 
 func createFiles(directory string) (*files, error) {
-	if err := os.MkdirAll(directory, 0o750); err != nil {
+	if err := os.MkdirAll(directory, 0o750); err != nil { //nolint:gosec // the caller's own choice of a directory
 		return nil, err
 	}
 	s := &files{open: map[string]*file{}}
@@ -53,8 +53,9 @@ func (s *files) write(messages []exchange.Message) error {
 		} else {
 			line = append(line, m.Value...)
 		}
-		s.line = append(line, '\n')
-		if _, err := s.open[m.Topic].w.Write(s.line); err != nil {
+		line = append(line, '\n')
+		s.line = line
+		if _, err := s.open[m.Topic].w.Write(line); err != nil {
 			return fmt.Errorf("write %s: %w", m.Topic, err)
 		}
 	}

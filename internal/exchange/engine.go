@@ -122,18 +122,17 @@ func (e *engine) priceOf(asset int) decimal {
 }
 
 // updateBalance is a deposit or, with a negative amount, a withdrawal. The
-// amount is rounded already. It is false when nothing happened.
-func (e *engine) updateBalance(user uint32, asset int, business string, businessID uint64, amount decimal, detail, signature string) bool {
+// amount is rounded already. Nothing happens where it is zero or not there.
+func (e *engine) updateBalance(user uint32, asset int, business string, businessID uint64, amount decimal, detail, signature string) {
 	micros := e.read()
 	if amount.isZero() || e.accounts.of(user, asset).available.plus(amount).neg {
-		return false
+		return
 	}
 	after := e.accounts.addAvailable(user, asset, amount)
 	c := change{micros: micros, user: user, businessID: businessID, asset: e.assets[asset].name, business: business,
 		marketPrice: e.priceOf(asset), amount: amount, after: *after, detail: detail, signature: signature}
 	e.out.balance(&c)
 	e.out.transaction(&c)
-	return true
 }
 
 // transfer moves an amount between users. To oneself, and to someone who had a

@@ -59,7 +59,7 @@ func report(t *testing.T, what string, found []string) {
 
 func TestReaderReachesTheState(t *testing.T) {
 	tests := map[string]func(*Config){
-		"default":              func(c *Config) {},
+		"default":              func(*Config) {},
 		"no market orders":     func(c *Config) { c.MarketOrders = false },
 		"two users":            func(c *Config) { c.Users = 2 },
 		"many users":           func(c *Config) { c.Users = 300 },

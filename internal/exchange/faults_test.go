@@ -48,11 +48,11 @@ func TestForeign(t *testing.T) {
 		}
 		found++
 		var v struct {
-			Event string
+			Event string `json:"event"`
 			Data  struct {
-				ID, Symbol, CreatedAt string
-				Quantity              float64
-			}
+				ID       string  `json:"id"`
+				Quantity float64 `json:"quantity"`
+			} `json:"data"`
 		}
 		if err := json.Unmarshal(m.Value, &v); err != nil || v.Event != "order.created" || len(v.Data.ID) != 36 || v.Data.Quantity <= 0 {
 			t.Fatalf("%v: %s", err, m.Value)
@@ -86,7 +86,9 @@ func TestDocumented(t *testing.T) {
 			t.Fatalf("%s: %s", m.Topic, m.Value)
 		}
 		if m.Topic == "orders" {
-			var v struct{ Event string }
+			var v struct {
+				Event string `json:"event"`
+			}
 			if err := json.Unmarshal(m.Value, &v); err != nil {
 				t.Fatal(err)
 			}

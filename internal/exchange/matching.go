@@ -6,16 +6,16 @@ const (
 	eventFinish = "FINISH"
 )
 
-// put executes a new order and returns it, or nil when the engine refuses it:
-// then nothing is put out and no id is used. quoteLimit bounds what a market
-// bid may spend; 0 means what the user has.
+// put executes a new order. Where the engine refuses it, nothing is put out and
+// no id is used. quoteLimit bounds what a market bid may spend; 0 means what the
+// user has.
 //
 // The messages are PUT, the trades with the UPDATE of a maker that remains, then
 // FINISH of every filled maker and at last of the taker, unless it goes to the
 // book: that, with its freeze, is silent (wire 3).
-func (e *engine) put(o order, quoteLimit decimal) *order {
+func (e *engine) put(o order, quoteLimit decimal) {
 	if !e.accepts(&o) {
-		return nil
+		return
 	}
 	e.lastOrder++
 	o.id = e.lastOrder
@@ -30,14 +30,14 @@ func (e *engine) put(o order, quoteLimit decimal) *order {
 	}
 	filled, cancelled := e.match(taker, quoteLimit)
 	if e.panicked {
-		return taker
+		return
 	}
 	for _, maker := range filled {
 		e.out.order(eventFinish, maker)
 	}
 	if o.isMarket || cancelled || taker.remain.isZero() {
 		e.out.order(eventFinish, taker)
-		return taker
+		return
 	}
 	taker.frozen = taker.remain
 	if taker.side == bid {
@@ -45,7 +45,6 @@ func (e *engine) put(o order, quoteLimit decimal) *order {
 	}
 	e.accounts.freeze(taker.user, taker.holds(), taker.frozen)
 	e.trading[o.market.index].sides[o.side].insert(taker)
-	return taker
 }
 
 // accepts is the engine's check of funds, and of a market order's having

@@ -1,9 +1,6 @@
 package exchange
 
-import (
-	"strconv"
-	"unicode/utf8"
-)
+import "strconv"
 
 // Encoding of the engine's records, field by field in its order (wire 1).
 
@@ -59,7 +56,7 @@ func appendNoisySeconds(b []byte, micros int64) []byte {
 func appendText(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
@@ -75,10 +72,8 @@ func appendText(b []byte, s string) []byte {
 			b = append(b, `\f`...)
 		case c < 0x20:
 			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		case c >= utf8.RuneSelf:
-			b = append(b, c) // UTF-8 goes through as it is
 		default:
-			b = append(b, c)
+			b = append(b, c) // UTF-8 goes through as it is
 		}
 	}
 	return append(b, '"')
