@@ -138,7 +138,7 @@ func (f *fixture) read(topic string, n int) map[int64][]kafka.Message {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
 	defer cancel()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{f.brokers}, Topic: f.prefix + topic, MaxBytes: 32 << 20})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{f.brokers}, Topic: f.prefix + topic, MaxBytes: 32 << 20, MaxWait: 100 * time.Millisecond})
 	defer r.Close()
 	found := map[int64][]kafka.Message{}
 	for len(found) < n {
