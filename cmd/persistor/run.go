@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/deadletter"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/ingest"
@@ -52,9 +53,14 @@ func runDaemon(ctx context.Context, c *call) error {
 	if err := store.CheckSchema(ctx, databaseOptions(c)); err != nil {
 		return withDatabaseHint(c, err)
 	}
+	letters, closeLetters, err := deadLetters(c)
+	if err != nil {
+		return err
+	}
+	defer closeLetters()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	d, err := newDaemon(c, registry)
+	d, err := newDaemon(c, registry, letters.Wake)
 	if err != nil {
 		return err
 	}
@@ -69,6 +75,7 @@ func runDaemon(ctx context.Context, c *call) error {
 			c.log.Error("the HTTP server ended", "error", err)
 		}
 	})
+	loops.Go(func() { letters.Run(serving) })
 	err = d.Run(ctx, c.hurry)
 	stopServing()
 	loops.Wait()
@@ -81,12 +88,25 @@ func runDaemon(ctx context.Context, c *call) error {
 	return err
 }
 
-func newDaemon(c *call, registry prometheus.Registerer) (*ingest.Daemon, error) {
+// deadLetters builds what copies rejects to their topics. It has a transport of
+// its own: big values on their way there must not delay a fetch.
+func deadLetters(c *call) (*deadletter.Publisher, func(), error) {
+	transport, err := c.config.Kafka.Transport(deadletter.Topics(c.config.Kafka.TopicPrefix))
+	if err != nil {
+		return nil, nil, err
+	}
+	return deadletter.New(deadletter.Config{
+		Database: databaseOptions(c), Brokers: c.config.Kafka.Addr(), Transport: transport,
+		TopicPrefix: c.config.Kafka.TopicPrefix, Log: c.log,
+	}), transport.CloseIdleConnections, nil
+}
+
+func newDaemon(c *call, registry prometheus.Registerer, rejected func()) (*ingest.Daemon, error) {
 	v, revision := build()
 	return ingest.New(ingest.Options{
 		Kafka: c.config.Kafka, Consumer: c.config.Consumer, Ingest: c.config.Ingest,
 		Database: databaseOptions(c), DatabaseTarget: c.config.Database.Target(),
-		Version: v, Commit: revision,
+		Version: v, Commit: revision, Rejected: rejected,
 	}, c.log, registry)
 }
 
@@ -104,7 +124,7 @@ func runCheck(ctx context.Context, c *call) error {
 		return withDatabaseHint(c, err)
 	}
 	fmt.Fprintf(c.stdout, "database %s: schema as this program needs it\n", c.config.Database.Target())
-	if _, err := newDaemon(c, prometheus.NewRegistry()); err != nil {
+	if _, err := newDaemon(c, prometheus.NewRegistry(), nil); err != nil {
 		return err
 	}
 	names := c.config.Kafka.TopicNames(c.config.Consumer.Topics)
