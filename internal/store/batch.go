@@ -130,7 +130,7 @@ func (b *Batch) Record(p *Progress, offset, hash int64) {
 // Gap notes that the offsets first to last hold no record of ours.
 func (b *Batch) Gap(p *Progress, first, last int64, reason string) error {
 	// A segment covers its offsets without a hole.
-	if err := b.closeSegment(p.Log); err != nil {
+	if err := b.closeSegment(); err != nil {
 		return err
 	}
 	r := &b.rows[gapsTable]

@@ -25,6 +25,7 @@ type segment struct {
 	zw                         *zstd.Encoder
 	out                        bytes.Buffer
 	head                       []byte
+	log                        Log
 	records                    int
 	first, last                int64 // offsets
 	previous, earliest, latest int64 // timestamps in ms
@@ -38,11 +39,12 @@ func (s *segment) reset() {
 	s.records = 0
 }
 
-func (s *segment) add(offset, at int64, key, value, headers []byte) error {
+func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) error {
 	if s.records == 0 {
 		if err := s.open(); err != nil {
 			return err
 		}
+		s.log = log
 		s.first, s.last, s.previous, s.earliest, s.latest = offset, offset, 0, at, at
 	}
 	h := binary.AppendUvarint(s.head[:0], uint64(offset-s.last))
@@ -87,12 +89,12 @@ func (b *Batch) Archive(p *Progress, offset, at int64, key, value, headers []byt
 	if offset < p.archived {
 		return nil
 	}
-	return b.segment.add(offset, at, key, value, headers)
+	return b.segment.add(p.Log, offset, at, key, value, headers)
 }
 
 // closeSegment ends the open segment and adds its row. It must be called
 // before a gap and before the batch is written.
-func (b *Batch) closeSegment(log Log) error {
+func (b *Batch) closeSegment() error {
 	s := &b.segment
 	if s.records == 0 {
 		return nil
@@ -107,7 +109,7 @@ func (b *Batch) closeSegment(log Log) error {
 	r.time(ClampTime(s.earliest))
 	r.time(ClampTime(s.latest))
 	r.int32(int32(s.records))
-	r.int16(log.TopicID)
+	r.int16(s.log.TopicID)
 	r.bytes(s.out.Bytes())
 	s.reset()
 	return nil

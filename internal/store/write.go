@@ -19,10 +19,8 @@ const mergeRounds = 5
 //
 // After any error but the last the connection can be used again.
 func Write(ctx context.Context, conn *pgx.Conn, b *Batch) error {
-	for _, p := range b.progress {
-		if err := b.closeSegment(p.Log); err != nil {
-			return err
-		}
+	if err := b.closeSegment(); err != nil {
+		return err
 	}
 	err := transact(ctx, conn, b)
 	for range mergeRounds {
