@@ -28,7 +28,7 @@ flock --nonblock 8 || die 'another demo runs in this clone'
 # psql ARGUMENT…: the stack's own, since the machine need not have one.
 psql() {
   if [[ -e .devstack/docker ]]; then
-    docker compose exec --no-TTY timescaledb psql -XAtq -U postgres "$@"
+    docker compose exec -T timescaledb psql -XAtq -U postgres "$@"
     return
   fi
   (
