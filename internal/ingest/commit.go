@@ -24,6 +24,7 @@ func (w *worker) commit(ctx context.Context) error {
 	delay := 50 * time.Millisecond
 	unknown := 0
 	for {
+		w.beat()
 		start := time.Now()
 		err := w.write(ctx)
 		w.metrics.commit(err, time.Since(start))
@@ -89,7 +90,9 @@ func (w *worker) stored(ctx context.Context, took time.Duration) {
 	}
 	w.Options.Stored()
 	w.metrics.batch(w.batch.Records(), w.oldest)
-	w.rates.add(w.batch.Records(), took, time.Since(time.UnixMilli(w.oldest)))
+	if w.oldest > 0 {
+		w.rates.add(w.batch.Records(), took, time.Since(time.UnixMilli(w.oldest)))
+	}
 	w.conflicts.look(ctx, w.conn, w.batch, w.decoder.ids)
 }
 
@@ -159,6 +162,7 @@ func (w *worker) fenced(ctx context.Context) error {
 func (w *worker) haltBatch(err error) error {
 	for _, progress := range w.batch.Progress() {
 		p := w.partitionOf(progress.Log)
+		p.stuck = true
 		w.haltPartition(p, &Halt{
 			Reason: fmt.Sprintf("the database refuses the batch from offset %d on, for a reason that is nowhere listed: %v", progress.Expected, err),
 			Remedy: "look into the database's log; the batch is tried again every few seconds",

@@ -63,6 +63,7 @@ type Daemon struct {
 
 	mu         sync.Mutex
 	partitions []*partition
+	crew       []*worker
 	group      httpserver.Group
 	assigned   time.Time
 }

@@ -179,13 +179,14 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 		time.AfterFunc(d.Options.Consumer.Drain(), cut)
 	})()
 
-	list := d.assignment(gen, shape)
+	list := d.assignment(gen)
 	d.assign(list, int(gen.ID))
 	committer := newCommitter(gen, d.log)
 	whole := wholeTopics(list, shape, d.Options.Kafka.TopicPrefix)
 	d.beginConflicts(take, whole)
 
 	var workers sync.WaitGroup
+	var crew []*worker
 	for i, part := range share(list, d.Options.Ingest.Workers) {
 		for _, p := range part {
 			p.show(func(v *httpserver.Partition) { v.Worker = i })
@@ -195,8 +196,12 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64),
 			batch: store.NewBatch(), log: d.log.With("worker", i),
 		}
+		w.beat()
+		crew = append(crew, w)
 		workers.Go(func() { w.run(take, finish) })
 	}
+	d.setCrew(crew)
+	defer d.setCrew(nil)
 	workers.Go(func() { committer.run(take) })
 	workers.Go(func() { d.watchHalts(take, stop, list) })
 	workers.Wait()
@@ -237,12 +242,14 @@ func (d *Daemon) watchHalts(ctx context.Context, stop context.CancelCauseFunc, l
 	}
 }
 
-func (d *Daemon) assignment(gen *kafka.Generation, shape topicShape) []*partition {
+func (d *Daemon) assignment(gen *kafka.Generation) []*partition {
 	prefix := d.Options.Kafka.TopicPrefix
 	var list []*partition
 	for name, parts := range gen.Assignments {
 		for _, a := range parts {
-			list = append(list, newPartition(name[len(prefix):], prefix, int32(a.ID), shape[name].partitions))
+			p := newPartition(name[len(prefix):], prefix, int32(a.ID))
+			p.groupOffset = a.Offset
+			list = append(list, p)
 		}
 	}
 	slices.SortFunc(list, func(a, b *partition) int {
@@ -260,6 +267,12 @@ func (d *Daemon) assign(list []*partition, generation int) {
 	if list == nil {
 		d.group.State = "joining"
 	}
+}
+
+func (d *Daemon) setCrew(crew []*worker) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.crew = crew
 }
 
 func (d *Daemon) setGroup(state string, generation int) {

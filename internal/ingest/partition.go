@@ -15,7 +15,6 @@ type partition struct {
 	topic string // without prefix
 	name  string // with prefix, as Kafka and the ledger have it
 	id    int32
-	sole  bool // the only partition of its topic
 
 	// What the ledger said and what has been done since.
 	admitted  bool
@@ -28,15 +27,19 @@ type partition struct {
 	// poison has records that the database refused: they become rejects.
 	poison map[int64]store.BadRecord
 
-	retryAt time.Time // of a halted partition: when to look again
+	retryAt  time.Time // of a partition out of work: when to look again
+	stuck    bool      // halted by what reading or storing showed, not by the ledger: only progress clears it
+	reported time.Time // when the log last told of a halt
+
+	groupOffset int64 // the group's committed offset at the assignment; negative: none
 
 	mu   sync.Mutex
 	view httpserver.Partition
 }
 
-func newPartition(topic, prefix string, id int32, partitions int) *partition {
+func newPartition(topic, prefix string, id int32) *partition {
 	return &partition{
-		topic: topic, name: prefix + topic, id: id, sole: partitions == 1,
+		topic: topic, name: prefix + topic, id: id, groupOffset: -1,
 		view: httpserver.Partition{Topic: prefix + topic, Partition: int(id), State: httpserver.Waiting,
 			Reason: "being looked up in the ledger", NextOffset: -1, HighWatermark: -1, LogStart: -1},
 	}
@@ -68,30 +71,46 @@ func (p *partition) sawLog(start, high int64) {
 // admit takes the partition into work from the ledger's position.
 func (p *partition) admit(pos store.Position) {
 	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
+	if pos.Next != p.committed {
+		p.stuck = false
+	}
 	p.committed, p.archived, p.next = pos.Next, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {
-		v.State, v.Reason, v.Remedy, v.NextOffset = httpserver.Running, "", "", pos.Next
+		v.NextOffset = pos.Next
+		if !p.stuck {
+			v.State, v.Reason, v.Remedy = httpserver.Running, "", ""
+		}
 	})
 }
 
 // moved notes a commit.
 func (p *partition) moved(next int64) {
 	p.committed = next
-	p.show(func(v *httpserver.Partition) { v.NextOffset, v.LastCommit = next, time.Now() })
+	p.show(func(v *httpserver.Partition) {
+		v.NextOffset, v.LastCommit = next, time.Now()
+		if p.stuck && p.admitted {
+			v.State, v.Reason, v.Remedy = httpserver.Running, "", ""
+		}
+	})
+	p.stuck = p.stuck && !p.admitted
 }
 
 // haltRetry is how often a halted partition is looked at again, so that it goes
 // on by itself once an operator has decided.
 const haltRetry = 3 * time.Second
 
-// halt takes the partition out of work until an operator has decided.
-func (p *partition) halt(h *Halt) (first bool) {
+// halt takes the partition out of work until an operator has decided. It tells
+// whether the log should say so: once, and then rarely.
+func (p *partition) halt(h *Halt) (tell bool) {
 	p.admitted, p.retryAt = false, time.Now().Add(haltRetry)
 	p.show(func(v *httpserver.Partition) {
-		first = v.State != httpserver.Halted || v.Reason != h.Reason
+		tell = v.State != httpserver.Halted || v.Reason != h.Reason || time.Since(p.reported) > 10*remindEvery
 		v.State, v.Reason, v.Remedy = httpserver.Halted, h.Reason, h.Remedy
 	})
-	return first
+	if tell {
+		p.reported = time.Now()
+	}
+	return tell
 }
 
 func (p *partition) halted() bool { return p.snapshot().State == httpserver.Halted }
@@ -99,7 +118,11 @@ func (p *partition) halted() bool { return p.snapshot().State == httpserver.Halt
 // waits says why the partition does not move just now.
 func (p *partition) waits(reason string) {
 	p.admitted = false
-	p.show(func(v *httpserver.Partition) { v.State, v.Reason, v.Remedy = httpserver.Waiting, reason, "" })
+	p.show(func(v *httpserver.Partition) {
+		if !p.stuck {
+			v.State, v.Reason, v.Remedy = httpserver.Waiting, reason, ""
+		}
+	})
 }
 
 // Halt says why a partition cannot go on without losing or doubling records,

@@ -13,6 +13,10 @@ import (
 // covers a lock, a checkpoint, a failover.
 const stalledAfter = 30 * time.Second
 
+// stuckAfter is how long a worker's loop may stand still. Each of its waits is
+// bounded by far less: a fetch, a lock, an unacknowledged byte.
+const stuckAfter = 5 * time.Minute
+
 // Status tells the state of the daemon; it waits for nothing.
 func (d *Daemon) Status() httpserver.Status {
 	s := httpserver.Status{
@@ -24,8 +28,14 @@ func (d *Daemon) Status() httpserver.Status {
 	}
 	d.mu.Lock()
 	s.Group = d.group
-	assigned := d.assigned
+	assigned, crew := d.assigned, d.crew
 	d.mu.Unlock()
+	for _, w := range crew {
+		if turned := time.Unix(w.turned.Load(), 0); time.Since(turned) > stuckAfter {
+			s.Unhealthy = append(s.Unhealthy, httpserver.Reason{Code: "stuck",
+				Message: fmt.Sprintf("worker %d does not turn since %s", w.id, turned.Format(time.RFC3339)), Remedy: "restart the process"})
+		}
+	}
 	away := func(code, name string, c httpserver.Connection) {
 		since := c.Since
 		if since.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,6 +40,8 @@ type worker struct {
 	fetchers map[int32]*fetcher // by leader
 	answers  chan *fetcher
 
+	turned atomic.Int64 // when the loop last turned, Unix seconds
+
 	decoder Decoder
 	batch   *store.Batch
 	oldest  int64 // timestamp in ms of the batch's oldest record
@@ -56,6 +59,7 @@ type generation interface {
 func (w *worker) run(take, finish context.Context) {
 	defer w.close()
 	for take.Err() == nil {
+		w.beat()
 		if !w.prepare(take) {
 			continue
 		}
@@ -133,6 +137,7 @@ func (w *worker) admitAll(ctx context.Context) error {
 		switch {
 		case err == nil:
 			w.log.Debug("partition in work", "topic", p.name, "partition", p.id, "offset", p.next)
+			w.compareGroup(p)
 		case errors.As(err, &h):
 			w.haltPartition(p, h)
 		case ctx.Err() != nil:
@@ -149,6 +154,18 @@ func (w *worker) admitAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// compareGroup tells of a group offset that is ahead of the ledger: somebody
+// moved it by hand, or the database was restored. One that is behind is
+// routine: it is committed after the fact.
+func (w *worker) compareGroup(p *partition) {
+	if p.groupOffset > p.committed {
+		w.log.Warn("the group's offset in Kafka is ahead of the ledger, which decides; to move on purpose use `persistor positions set`",
+			"topic", p.name, "partition", p.id, "group_offset", p.groupOffset, "ledger", p.committed)
+	}
+	p.groupOffset = -1
+	w.committer.moved(p, p.committed)
 }
 
 func (w *worker) haltPartition(p *partition, h *Halt) {
@@ -298,6 +315,7 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 	var jump *fetch.JumpError
 	switch {
 	case errors.As(err, &jump):
+		p.stuck = true
 		w.haltPartition(p, &Halt{
 			Reason: fmt.Sprintf("the log has no records from offset %d to %d, and no transaction explains it", jump.Expected, jump.Found-1),
 			Remedy: "the topic must not be compacted; if the records are really gone, note it and go on: " + remedy(p.log, jump.Found),
@@ -315,10 +333,14 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 		w.log.Error("partition cannot be read", "topic", p.name, "partition", p.id, "offset", part.Position(), "error", err)
 		var corrupt *fetch.CorruptError
 		if errors.As(err, &corrupt) {
+			p.stuck = true
 			w.haltPartition(p, &Halt{Reason: err.Error(), Remedy: "let another replica lead the partition, or mend the broker's disk; it is read again every few seconds"})
 		}
 	}
 }
+
+// beat notes that the worker's loop turns.
+func (w *worker) beat() { w.turned.Store(time.Now().Unix()) }
 
 // pause waits a little, so that trouble is not met with a busy loop.
 func (w *worker) pause(ctx context.Context) {
