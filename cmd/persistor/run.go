@@ -16,6 +16,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/deadletter"
+	"github.com/thaliumx/persistor/internal/engine"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/ingest"
@@ -58,9 +59,10 @@ func runDaemon(ctx context.Context, c *call) error {
 		return err
 	}
 	defer closeLetters()
+	accounts := engineAccounts(c)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	d, err := newDaemon(c, registry, letters.Wake)
+	d, err := newDaemon(c, registry, accounts.Wake, letters.Wake)
 	if err != nil {
 		return err
 	}
@@ -76,6 +78,11 @@ func runDaemon(ctx context.Context, c *call) error {
 		}
 	})
 	loops.Go(func() { letters.Run(serving) })
+	loops.Go(func() {
+		if err := accounts.Run(serving); err != nil && serving.Err() == nil {
+			c.log.Error("the engine's accounts are not filled any more", "error", err)
+		}
+	})
 	err = d.Run(ctx, c.hurry)
 	stopServing()
 	loops.Wait()
@@ -101,12 +108,32 @@ func deadLetters(c *call) (*deadletter.Publisher, func(), error) {
 	}), transport.CloseIdleConnections, nil
 }
 
-func newDaemon(c *call, registry prometheus.Registerer, rejected func()) (*ingest.Daemon, error) {
+// accountFiller fills the engine's own table of accounts; nobody does where the
+// engine's database is not configured.
+type accountFiller interface {
+	Wake()
+	Run(context.Context) error
+}
+
+type noAccounts struct{}
+
+func (noAccounts) Wake()                     {}
+func (noAccounts) Run(context.Context) error { return nil }
+
+func engineAccounts(c *call) accountFiller {
+	theirs := c.config.Engine.DatabaseURL.Reveal()
+	if theirs == "" {
+		return noAccounts{}
+	}
+	return engine.NewAccounts(databaseOptions(c), store.Options{URL: theirs, SynchronousCommit: true}, c.log)
+}
+
+func newDaemon(c *call, registry prometheus.Registerer, stored, rejected func()) (*ingest.Daemon, error) {
 	v, revision := build()
 	return ingest.New(ingest.Options{
 		Kafka: c.config.Kafka, Consumer: c.config.Consumer, Ingest: c.config.Ingest,
 		Database: databaseOptions(c), DatabaseTarget: c.config.Database.Target(),
-		Version: v, Commit: revision, Rejected: rejected,
+		Version: v, Commit: revision, Stored: stored, Rejected: rejected,
 	}, c.log, registry)
 }
 
@@ -124,7 +151,7 @@ func runCheck(ctx context.Context, c *call) error {
 		return withDatabaseHint(c, err)
 	}
 	fmt.Fprintf(c.stdout, "database %s: schema as this program needs it\n", c.config.Database.Target())
-	if _, err := newDaemon(c, prometheus.NewRegistry(), nil); err != nil {
+	if _, err := newDaemon(c, prometheus.NewRegistry(), nil, nil); err != nil {
 		return err
 	}
 	names := c.config.Kafka.TopicNames(c.config.Consumer.Topics)
