@@ -46,6 +46,8 @@ func commands() []command {
 		migrateCommand(),
 		migrateStatusCommand(),
 		verifyCommand(),
+		positionsCommand(),
+		positionsSetCommand(),
 		topicsCheckCommand(),
 		topicsCreateCommand(),
 		versionCommand(),

@@ -1,0 +1,219 @@
+package positions
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// Move carries out a plan. The daemon may run meanwhile: its next batch fails at
+// the ledger, and it goes on from what the ledger says then. Where the ledger was
+// moved since the plan was made, the plan is made again and must come to the same.
+func Move(ctx context.Context, conn *pgx.Conn, plan *Plan, prefix string, w Wish) (*Plan, error) {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		p := plan.Partition
+		var err error
+		p.Ledger, p.Begun, err = store.LockPosition(ctx, conn, p.Topic, p.ID)
+		if err != nil {
+			return err
+		}
+		fresh, err := MakePlan(p, prefix, w)
+		if err != nil {
+			return err
+		}
+		if fresh.action != plan.action {
+			return refuse("the ledger was moved to offset %d meanwhile: look again, then decide", p.Ledger.Next)
+		}
+		plan = fresh
+		m := mover{tx: tx, Plan: plan, topic: strings.TrimPrefix(p.Topic, prefix)}
+		return m.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// mover is a plan inside its transaction.
+type mover struct {
+	*Plan
+	tx    pgx.Tx
+	topic string // without prefix
+}
+
+func (m *mover) run(ctx context.Context) error {
+	switch m.action {
+	case begin, restart:
+		return m.begin(ctx)
+	case cutOff:
+		if err := m.disown(ctx); err != nil {
+			return err
+		}
+		return m.set(ctx, `next_offset = $3, high_offset = $3, first_offset = least(first_offset, $3)`)
+	case back:
+		if err := m.trimGaps(ctx); err != nil {
+			return err
+		}
+		return m.set(ctx, `next_offset = $3, first_offset = least(first_offset, $3)`)
+	case forward:
+		if err := m.fillGaps(ctx); err != nil {
+			return err
+		}
+		return m.set(ctx, `next_offset = $3, high_offset = greatest(high_offset, $3)`)
+	}
+	return nil
+}
+
+func (m *mover) exec(ctx context.Context, what, sql string, args ...any) error {
+	if _, err := m.tx.Exec(ctx, sql, args...); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (m *mover) set(ctx context.Context, changes string) error {
+	if m.forget {
+		changes += ", last_offset = NULL, last_hash = NULL"
+	}
+	return m.exec(ctx, "move the ledger", "UPDATE dingir.ledger SET "+changes+" WHERE topic = $1 AND partition = $2",
+		m.Partition.Topic, m.Partition.ID, m.To)
+}
+
+// begin enters the partition, or another incarnation of its topic.
+func (m *mover) begin(ctx context.Context) error {
+	id, err := store.TopicID(ctx, m.tx, m.Partition.Topic, m.Partition.ClusterID, m.Partition.TopicUUID)
+	if err != nil {
+		return err
+	}
+	return m.exec(ctx, "begin in the ledger", `
+		INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset)
+		VALUES ($1, $2, $4, $3, $3, $3)
+		ON CONFLICT (topic, partition) DO UPDATE SET topic_id = $4, first_offset = $3, next_offset = $3, high_offset = $3,
+			last_offset = NULL, last_hash = NULL`,
+		m.Partition.Topic, m.Partition.ID, m.To, id)
+}
+
+// trimGaps removes what gaps say about the offsets that are read again: it is
+// noted anew.
+func (m *mover) trimGaps(ctx context.Context) error {
+	id, part := m.Partition.Ledger.TopicID, m.Partition.ID
+	err := m.exec(ctx, "remove gaps", `DELETE FROM dingir.gaps WHERE topic_id = $1 AND partition = $2 AND first_offset >= $3`, id, part, m.To)
+	if err != nil {
+		return err
+	}
+	return m.exec(ctx, "trim a gap", `UPDATE dingir.gaps SET last_offset = $3 - 1 WHERE topic_id = $1 AND partition = $2 AND last_offset >= $3`, id, part, m.To)
+}
+
+// tables are those that a hot topic's records fill, for the positions in them.
+var tables = map[string]string{
+	topics.Trades:           "trades",
+	topics.Orders:           "order_events",
+	topics.Balances:         "balance_changes",
+	topics.Deposits:         "deposits",
+	topics.Withdraws:        "withdrawals",
+	topics.InternalTransfer: "internal_transfers",
+	topics.RegisterUser:     "users",
+}
+
+// fillGaps notes gaps for the offsets that are passed over. Where they had been
+// stored before the ledger was moved back, they are accounted for already.
+func (m *mover) fillGaps(ctx context.Context) error {
+	l := m.Partition.Ledger
+	covered := `SELECT "offset" AS a, "offset" AS b FROM dingir.rejects WHERE topic_id = $1 AND partition = $2 AND resolved_at IS NULL
+		UNION ALL SELECT "offset", "offset" FROM dingir.duplicates WHERE topic_id = $1 AND partition = $2
+		UNION ALL SELECT src_offset, src_offset FROM dingir.` + tables[m.topic] + ` WHERE src_topic = $1 AND src_partition = $2`
+	if m.topic == topics.UnifyEvents {
+		covered = `SELECT first_offset AS a, last_offset AS b FROM dingir.event_log WHERE topic_id = $1 AND $2 = 0`
+		if err := m.markIncomplete(ctx); err != nil {
+			return err
+		}
+	}
+	if l.High <= l.Next {
+		// Nothing beyond was ever read: no need to search the tables for it.
+		covered = "SELECT NULL::bigint AS a, NULL::bigint AS b WHERE $1::smallint IS NULL AND $2::int IS NULL"
+	}
+	for _, part := range []struct {
+		from, to int64
+		reason   string
+	}{
+		{l.Next, min(m.To, max(m.Partition.LogStart, l.Next)), "expired"},
+		{min(m.To, max(m.Partition.LogStart, l.Next)), m.To, "skipped"},
+	} {
+		if part.from >= part.to {
+			continue
+		}
+		// A gap lies between the end of all that begins before it and the next
+		// beginning.
+		err := m.exec(ctx, "note gaps", `
+			INSERT INTO dingir.gaps (topic, partition, first_offset, last_offset, reason, topic_id)
+			SELECT $3, $2, after, before, $6, $1 FROM (
+				SELECT max(b) OVER (ORDER BY a, b) + 1 AS after, lead(a) OVER (ORDER BY a, b) - 1 AS before FROM (
+					SELECT $4::bigint - 1 AS a, $4::bigint - 1 AS b
+					UNION ALL SELECT $5::bigint, $5::bigint
+					UNION ALL SELECT greatest(a, $4), least(b, $5 - 1) FROM (
+						SELECT a, b FROM (`+covered+`) c
+						UNION ALL SELECT first_offset, last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = $2
+					) known WHERE b >= $4 AND a < $5
+				) bounds
+			) free WHERE after <= before`,
+			l.TopicID, m.Partition.ID, m.Partition.Topic, part.from, part.to, part.reason)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markIncomplete notes that the state misses events that were passed over.
+func (m *mover) markIncomplete(ctx context.Context) error {
+	var there bool
+	if err := m.tx.QueryRow(ctx, "SELECT to_regclass('dingir.state') IS NOT NULL").Scan(&there); err != nil {
+		return fmt.Errorf("look for the state: %w", err)
+	}
+	if !there || m.To <= m.Partition.Ledger.Next {
+		return nil
+	}
+	return m.exec(ctx, "mark the state as incomplete", "UPDATE dingir.state SET complete = false WHERE next_offset < $1", m.To)
+}
+
+// disown gives what is stored of records that the log lost to an incarnation
+// of the topic that is no more: other records get their offsets.
+func (m *mover) disown(ctx context.Context) error {
+	var lost int16
+	err := m.tx.QueryRow(ctx, `INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, gen_random_uuid()) RETURNING id`,
+		m.Partition.Topic, m.Partition.ClusterID+" (lost)").Scan(&lost)
+	if err != nil {
+		return fmt.Errorf("enter the lost part of topic %s: %w", m.Partition.Topic, err)
+	}
+	id, part := m.Partition.Ledger.TopicID, m.Partition.ID
+	// What was beyond a gap's new end is lost with the log.
+	if err := m.exec(ctx, "trim a gap", `UPDATE dingir.gaps SET last_offset = $3 - 1
+		WHERE topic_id = $1 AND partition = $2 AND first_offset < $3 AND last_offset >= $3`, id, part, m.To); err != nil {
+		return err
+	}
+	for _, t := range []string{"trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users"} {
+		if own := tables[m.topic]; own != "" && own != t {
+			continue
+		}
+		if err := m.exec(ctx, "give lost rows of dingir."+t+" to history", "UPDATE dingir."+t+` SET src_topic = $4
+			WHERE src_topic = $1 AND src_partition = $2 AND src_offset >= $3`, id, part, m.To, lost); err != nil {
+			return err
+		}
+	}
+	for _, t := range []struct{ name, offset string }{{"rejects", `"offset"`}, {"duplicates", `"offset"`}, {"gaps", "first_offset"}} {
+		if err := m.exec(ctx, "give lost "+t.name+" to history", "UPDATE dingir."+t.name+` SET topic_id = $4
+			WHERE topic_id = $1 AND partition = $2 AND `+t.offset+` >= $3`, id, part, m.To, lost); err != nil {
+			return err
+		}
+	}
+	if m.topic != topics.UnifyEvents {
+		return nil
+	}
+	return m.exec(ctx, "give the lost event log to history",
+		"UPDATE dingir.event_log SET topic_id = $3 WHERE topic_id = $1 AND first_offset >= $2", id, m.To, lost)
+}

@@ -1,0 +1,166 @@
+package positions
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// begun is a partition at offset 5 of a log from 0 up to 10.
+func begun() Partition {
+	return Partition{Topic: "p.trades", Begun: true, Present: true, ClusterID: "c", TopicUUID: [16]byte{1}, LogStart: 0, High: 10, Group: 5,
+		Ledger: store.Position{Log: store.Log{Topic: "p.trades", TopicID: 1}, First: 2, Next: 5, High: 5, LastOffset: 4, ClusterID: "c", TopicUUID: [16]byte{1}}}
+}
+
+func TestState(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Partition)
+		want   string
+		lag    int64
+	}{
+		{"ok", func(*Partition) {}, "ok", 5},
+		{"not started", func(p *Partition) { p.Begun = false }, "not started", -1},
+		{"missing", func(p *Partition) { p.Present = false }, "missing on Kafka", -1},
+		{"unknown", func(p *Partition) { p.Err = errors.New("no leader") }, "no leader", -1},
+		{"expired", func(p *Partition) { p.LogStart = 7 }, "log start is beyond the ledger", 5},
+		{"truncated", func(p *Partition) { p.High = 4 }, "log ends before the ledger", -1},
+		{"made again", func(p *Partition) { p.TopicUUID[0]++ }, "topic was made again", -1},
+		{"another cluster", func(p *Partition) { p.ClusterID = "d" }, "another Kafka cluster", -1},
+		{"reading again", func(p *Partition) { p.Ledger.High = 9 }, "reading again, up to 9", 5},
+		{"group moved", func(p *Partition) { p.Group = 8 }, "somebody moved the group's offset", 5},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := begun()
+			test.change(&p)
+			if !strings.Contains(p.State(), test.want) || p.Lag() != test.lag {
+				t.Errorf("%s, lag %d", p.State(), p.Lag())
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Partition)
+		wish   Wish
+		want   string
+	}{
+		{"no such partition", func(p *Partition) { p.Present = false }, Wish{Offset: "1"}, "Kafka has no topic"},
+		{"no leader", func(p *Partition) { p.Err = errors.New("no leader") }, Wish{Offset: "1"}, "no leader"},
+		{"no offset", func(*Partition) {}, Wish{Offset: "soon"}, "no offset"},
+		{"beyond the end", func(*Partition) {}, Wish{Offset: "11"}, "not in the log"},
+		{"before the start", func(p *Partition) { p.LogStart = 3 }, Wish{Offset: "2"}, "not in the log"},
+		{"made again", func(p *Partition) { p.TopicUUID[0]++ }, Wish{Offset: "1", AcceptLoss: true}, "--accept-new-topic"},
+		{"another cluster", func(p *Partition) { p.ClusterID = "d" }, Wish{Offset: "1"}, "--accept-new-topic"},
+		{"truncated", func(p *Partition) { p.High = 3 }, Wish{Offset: "latest", AcceptNewTopic: true}, "--accept-loss"},
+		{"truncated, further back", func(p *Partition) { p.High = 3 }, Wish{Offset: "1", AcceptLoss: true}, "only `latest`"},
+		{"unifyevents below its archive", func(p *Partition) { p.Topic = "p.unifyevents" }, Wish{Offset: "1"}, "where its archive begins"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := begun()
+			test.change(&p)
+			_, err := MakePlan(p, "p.", test.wish)
+			if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// stored is a database in which the ledger stands as begun says.
+func stored(t *testing.T) *pgx.Conn {
+	t.Helper()
+	o := store.Options{URL: testenv.Database(t), SynchronousCommit: true}
+	if _, err := store.Migrate(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := store.Connect(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	p := begun()
+	_, err = conn.Exec(t.Context(), "INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('p.trades', 'c', $1)", p.TopicUUID)
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset, last_offset, last_hash) VALUES ('p.trades', 0, 1, 2, 5, 5, 4, 1)")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestExpired(t *testing.T) {
+	for _, test := range []struct{ offset, want string }{
+		{"earliest", "5-6 expired"},
+		{"9", "5-6 expired, 7-8 skipped"},
+	} {
+		t.Run(test.offset, func(t *testing.T) {
+			conn := stored(t)
+			p := begun()
+			p.LogStart = 7
+			w := Wish{Offset: test.offset}
+			plan, err := MakePlan(p, "p.", w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = Move(t.Context(), conn, plan, "p.", w); err != nil {
+				t.Fatal(err)
+			}
+			var gaps string
+			err = conn.QueryRow(t.Context(), "SELECT string_agg(format('%s-%s %s', first_offset, last_offset, reason), ', ' ORDER BY first_offset) FROM dingir.gaps").Scan(&gaps)
+			if err != nil || gaps != test.want {
+				t.Errorf("%s, want %s; %v", gaps, test.want, err)
+			}
+		})
+	}
+}
+
+// TestMovedMeanwhile plans a move forward, which the daemon makes one back.
+func TestMovedMeanwhile(t *testing.T) {
+	conn := stored(t)
+	w := Wish{Offset: "7"}
+	plan, err := MakePlan(begun(), "p.", w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT dingir.advance('p.trades', 0, 1::smallint, 5, 9, 8, 1, '{}')"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Move(t.Context(), conn, plan, "p.", w)
+	if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), "moved to offset 9 meanwhile") {
+		t.Errorf("%v", err)
+	}
+	var next int64
+	if err := conn.QueryRow(t.Context(), "SELECT next_offset FROM dingir.ledger").Scan(&next); err != nil || next != 9 {
+		t.Errorf("%d, %v", next, err)
+	}
+}
+
+// TestFenced moves the ledger under a daemon's feet.
+func TestFenced(t *testing.T) {
+	conn := stored(t)
+	w := Wish{Offset: "3"}
+	plan, err := MakePlan(begun(), "p.", w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Move(t.Context(), conn, plan, "p.", w); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Exec(t.Context(), "SELECT dingir.advance('p.trades', 0, 1::smallint, 5, 9, 8, 1, '{}')")
+	if store.Classify(err) != store.Fenced {
+		t.Errorf("%v", err)
+	}
+}
