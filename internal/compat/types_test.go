@@ -19,32 +19,32 @@ func TestViewsHaveUpstreamColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		int2, int4, int8 = pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID
-		when, money      = pgtype.TimestampOID, pgtype.NumericOID
-		name, blob       = pgtype.VarcharOID, pgtype.ByteaOID
+		i2, i4, i8  = pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID
+		when, money = pgtype.TimestampOID, pgtype.NumericOID
+		name, blob  = pgtype.VarcharOID, pgtype.ByteaOID
 	)
 	tests := map[string][]column{
 		"market_trade": {
-			{"time", when}, {"market", name}, {"trade_id", int8}, {"price", money}, {"amount", money},
+			{"time", when}, {"market", name}, {"trade_id", i8}, {"price", money}, {"amount", money},
 			{"quote_amount", money}, {"taker_side", name},
 		},
 		"user_trade": {
-			{"id", int4}, {"time", when}, {"user_id", int4}, {"market", name}, {"trade_id", int8}, {"order_id", int8},
-			{"counter_order_id", int8}, {"side", int2}, {"role", int2}, {"price", money}, {"amount", money},
+			{"id", i4}, {"time", when}, {"user_id", i4}, {"market", name}, {"trade_id", i8}, {"order_id", i8},
+			{"counter_order_id", i8}, {"side", i2}, {"role", i2}, {"price", money}, {"amount", money},
 			{"quote_amount", money}, {"fee", money}, {"counter_order_fee", money},
 		},
 		"order_history": {
-			{"id", int8}, {"create_time", when}, {"finish_time", when}, {"user_id", int4}, {"market", name},
+			{"id", i8}, {"create_time", when}, {"finish_time", when}, {"user_id", i4}, {"market", name},
 			{"order_type", name}, {"order_side", name}, {"price", money}, {"amount", money}, {"taker_fee", money},
 			{"maker_fee", money}, {"finished_base", money}, {"finished_quote", money}, {"finished_fee", money},
 			{"status", orderStatus}, {"post_only", pgtype.BoolOID}, {"signature", blob},
 		},
 		"internal_tx": {
-			{"time", when}, {"user_from", int4}, {"user_to", int4}, {"asset", name}, {"amount", money}, {"signature", blob},
+			{"time", when}, {"user_from", i4}, {"user_to", i4}, {"asset", name}, {"amount", money}, {"signature", blob},
 		},
-		"account": {{"id", int4}, {"l1_address", name}, {"l2_pubkey", name}},
+		"account": {{"id", i4}, {"l1_address", name}, {"l2_pubkey", name}},
 		"balance_history": {
-			{"id", int4}, {"time", when}, {"user_id", int4}, {"business_id", int8}, {"asset", name}, {"business", name},
+			{"id", i4}, {"time", when}, {"user_id", i4}, {"business_id", i8}, {"asset", name}, {"business", name},
 			{"market_price", money}, {"change", money}, {"balance", money}, {"balance_available", money},
 			{"balance_frozen", money}, {"detail", pgtype.TextOID}, {"signature", blob},
 		},

@@ -22,7 +22,7 @@ const (
 	// pageSize is how many users are compared at once.
 	pageSize = 1000
 
-	// reach is how far below the highest id a pass looks that somebody woke.
+	// reach is how many of the highest ids a pass compares that somebody woke.
 	// Ids count up, but users arrive in any order over the topic's partitions,
 	// and an engine that restarted uses its last ids again.
 	reach = 10 * pageSize
@@ -52,9 +52,8 @@ type Accounts struct {
 	wake         chan struct{}
 
 	outage  outage
-	refused map[int64]bool // users that cannot be in the engine's table, and were reported
-	highest int64          // the highest id that was compared, where the last pass succeeded
-	whole   time.Time      // when all users were compared last
+	refused map[user]bool // users that the engine's table could not hold: reported, and not tried again
+	whole   time.Time     // when all users were compared last; zero after a failure
 
 	wholeEvery, pause, firstRetry time.Duration // shorter in tests
 }
@@ -65,7 +64,7 @@ func NewAccounts(ours, theirs store.Options, log *slog.Logger) *Accounts {
 		ours: ours, theirs: theirs, log: log,
 		wake:       make(chan struct{}, 1),
 		outage:     outage{log: log},
-		refused:    map[int64]bool{},
+		refused:    map[user]bool{},
 		wholeEvery: wholeEvery, pause: pause, firstRetry: firstRetry,
 	}
 }
@@ -132,17 +131,19 @@ func (a *Accounts) pass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read users: %w", err)
 	}
-	defer disconnect(ours)
+	defer disconnect(ours) //nolint:contextcheck // The pass's context may have ended.
 	theirs, err := store.Connect(ctx, a.theirs)
 	if err != nil {
 		return fmt.Errorf("fill the engine's accounts: %w", err)
 	}
-	defer disconnect(theirs)
+	defer disconnect(theirs) //nolint:contextcheck // As above.
 
-	began, after := time.Now(), a.highest-reach
+	began, after := time.Now(), int64(-1)
 	whole := began.Sub(a.whole) >= a.wholeEvery
-	if whole {
-		after = -1
+	if !whole {
+		if after, err = belowReach(ctx, ours); err != nil {
+			return err
+		}
 	}
 	var written int64
 	for {
@@ -186,6 +187,19 @@ type user struct {
 	l1Address, l2Pubkey string
 }
 
+// belowReach returns the id above which the last registrations are, -1 for all.
+// It counts rows, since a single odd id may be far above all others.
+func belowReach(ctx context.Context, ours *pgx.Conn) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var id int64
+	err := ours.QueryRow(ctx, "SELECT coalesce((SELECT user_id FROM dingir.users ORDER BY user_id DESC OFFSET $1 LIMIT 1), -1)", reach).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("read users: %w", err)
+	}
+	return id, nil
+}
+
 // newest returns a page of users above an id, by id. Where an id was registered
 // more than once, the engine had restarted and used it again: the newest
 // registration is the one that it knows, the same as in dingir_compat.account.
@@ -216,12 +230,13 @@ func newest(ctx context.Context, ours *pgx.Conn, after int64) ([]user, error) {
 func (a *Accounts) fill(ctx context.Context, theirs *pgx.Conn, page []user) (int64, error) {
 	var fitting []user
 	for _, u := range page {
-		a.highest = max(a.highest, u.id)
-		if u.id > math.MaxInt32 {
-			a.refuse(u, errors.New("the engine's account ids end at 2147483647"))
-			continue
+		switch {
+		case a.refused[u]:
+		case u.id > math.MaxInt32:
+			a.refuse(u, errors.New("its ids end at 2147483647"))
+		default:
+			fitting = append(fitting, u)
 		}
-		fitting = append(fitting, u)
 	}
 	n, err := upsert(ctx, theirs, fitting)
 	if !badRow(err) {
@@ -249,8 +264,8 @@ func upsert(ctx context.Context, theirs *pgx.Conn, users []user) (int64, error) 
 	}
 	ids := make([]int32, len(users))
 	addresses, keys := make([]string, len(users)), make([]string, len(users))
-	for i, u := range users {
-		ids[i], addresses[i], keys[i] = int32(u.id), u.l1Address, u.l2Pubkey //nolint:gosec // fill has checked the range.
+	for i, u := range users { // fill has checked that the ids fit
+		ids[i], addresses[i], keys[i] = int32(u.id), u.l1Address, u.l2Pubkey
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -288,12 +303,10 @@ func code(err error) string {
 	return ""
 }
 
-// refuse reports a user once: every pass meets it again.
+// refuse reports a user once, and keeps one that does not fit from costing every
+// pass an error and its page a statement a row.
 func (a *Accounts) refuse(u user, why error) {
-	if a.refused[u.id] {
-		return
-	}
-	a.refused[u.id] = true
-	a.log.Error("a user cannot be in the engine's table account; the engine will not know this user after its next restart",
+	a.refused[u] = true
+	a.log.Error("the engine's table account cannot hold a user, whom the engine will not know after it restarts; restart the persistor once the table can",
 		"user_id", u.id, "error", why)
 }

@@ -201,14 +201,20 @@ func TestMoreUsersThanAPage(t *testing.T) {
 func TestComparesAllNowAndThen(t *testing.T) {
 	b := newBench(t)
 	b.exec(b.theirs, accountTable)
-	b.register(1, "0xa", "0xaa", 1)
-	b.register(1_000_000, "0xb", "0xbb", 2)
+	b.exec(b.ours, `INSERT INTO dingir.users (registered_at, user_id, l1_address, l2_pubkey, content_hash, src_topic, src_partition, src_offset)
+		SELECT now(), i, i, i, i, 1, 0, i FROM generate_series(1, $1) i`, reach+2)
 	a := NewAccounts(store.Options{URL: b.ourURL}, store.Options{URL: b.theirURL}, slog.New(slog.DiscardHandler))
 	a.pause, a.wholeEvery = time.Millisecond, 20*time.Millisecond
 	b.run(a)
-	b.wantAccounts("1 0xa 0xaa", "1000000 0xb 0xbb")
-	b.exec(b.theirs, "DELETE FROM account WHERE id = 1") // far below what a wake looks at, and nobody wakes
-	b.wantAccounts("1 0xa 0xaa", "1000000 0xb 0xbb")
+	complete := func() (yes bool) {
+		if err := b.theirs.QueryRow(t.Context(), "SELECT count(*) = $1 FROM account", reach+2).Scan(&yes); err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	b.until("every user", complete, b.log.String)
+	b.exec(b.theirs, "DELETE FROM account WHERE id = 1") // below what a wake looks at, and nobody wakes
+	b.until("the first user again", complete, b.log.String)
 }
 
 func TestReportsWhatDoesNotFit(t *testing.T) {
@@ -225,6 +231,7 @@ func TestReportsWhatDoesNotFit(t *testing.T) {
 	b.wantAccounts("1 0xa 0xaa", "3 0xc 0xcc", "2147483647 0xlast 0x")
 	b.register(4, "0xd", "0xdd", 8)
 	a.Wake()
+	b.wantAccounts("1 0xa 0xaa", "3 0xc 0xcc", "4 0xd 0xdd", "2147483647 0xlast 0x")
 	for _, id := range []int64{0, 2, 1 << 31, 1<<32 - 1} {
 		line := fmt.Sprintf("user_id=%d ", id)
 		b.wantLog(line)
@@ -271,7 +278,7 @@ func TestOutlivesTheEnginesDatabase(t *testing.T) {
 	}
 }
 
-func TestWakeNeverWaits(t *testing.T) {
+func TestWakeNeverWaits(*testing.T) {
 	a := NewAccounts(store.Options{}, store.Options{}, slog.New(slog.DiscardHandler))
 	for range 3 { // nobody runs it
 		a.Wake()
