@@ -45,11 +45,12 @@ build: go ## bin/persistor and bin/simexchange
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/persistor ./cmd/simexchange
 
 .PHONY: lint
-lint: go $(LINT) ## gofmt, go vet, golangci-lint, and shellcheck where it is installed
+lint: go $(LINT) ## gofmt, go vet, golangci-lint; shellcheck and promtool where installed
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "make: run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	$(LINT) run
 	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree deploy/local/demo.sh .ci/run; fi
+	@if command -v promtool >/dev/null; then promtool check config deploy/prometheus/prometheus.yml && promtool test rules deploy/prometheus/alerts_test.yml; fi
 
 # Made beside its place and moved, so that a broken build leaves nothing.
 $(LINT):
