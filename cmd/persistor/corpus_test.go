@@ -137,8 +137,8 @@ func (s *system) produceUnify(lines [][]byte) {
 		"TransferMessage": "internaltransfer", "OrderMessage": "orders", "TradeMessage": "trades"}
 	for _, line := range lines {
 		var m struct {
-			Type  string
-			Value json.RawMessage
+			Type  string          `json:"type"`
+			Value json.RawMessage `json:"value"`
 		}
 		if err := json.Unmarshal(line, &m); err != nil {
 			s.t.Fatal(err)

@@ -67,12 +67,12 @@ func databaseOptions(c *call) store.Options {
 // refused us; what it says about a statement speaks for itself.
 func withDatabaseHint(c *call, err error) error {
 	hint := ""
-	switch state := store.SQLState(err); {
-	case state == "28P01" || state == "28000":
+	switch store.SQLState(err) {
+	case "28P01", "28000":
 		hint = "; are user and password in PERSISTOR_DATABASE_URL right?"
-	case state == "3D000":
+	case "3D000":
 		hint = "; create the database, or correct PERSISTOR_DATABASE_URL"
-	case state == "":
+	case "":
 		hint = "; is it up, and is PERSISTOR_DATABASE_URL right?"
 	}
 	return fmt.Errorf("%s: %w%s", c.config.Database.Target(), err, hint)

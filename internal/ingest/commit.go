@@ -41,7 +41,7 @@ func (w *worker) commit(ctx context.Context) error {
 			w.poison(bad)
 			return err
 		}
-		switch store.Classify(err) {
+		switch store.Classify(err) { //nolint:exhaustive // the other classes are tried again
 		case store.Fenced:
 			return w.fenced(ctx)
 		case store.Unknown:
@@ -205,7 +205,11 @@ func (w *worker) endBlocker(ctx context.Context, p *store.Progress) (ended int, 
 		_, _, err := store.LockPosition(ctx, conn, p.Topic, p.Partition)
 		waited <- err
 	}(w.conn)
-	defer func() { <-waited }()
+	defer func() {
+		if e := <-waited; err == nil && e != nil && store.SQLState(e) == "" {
+			err = e
+		}
+	}()
 	if !sleep(ctx, time.Second) {
 		return 0, ctx.Err()
 	}

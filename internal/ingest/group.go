@@ -59,7 +59,11 @@ func (d *Daemon) membership(ctx, hurry context.Context) error {
 	watcher.Go(func() { d.watchTopics(member, leave, shape) })
 	defer watcher.Wait()
 	defer leave(nil)
-	defer group.Close()
+	defer func() {
+		if err := group.Close(); err != nil {
+			d.log.Debug("left the group", "error", err)
+		}
+	}()
 	defer d.assign(nil, 0)
 	for {
 		gen, err := group.Next(member)

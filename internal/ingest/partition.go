@@ -127,7 +127,7 @@ func (p *partition) waits(reason string) {
 
 // Halt says why a partition cannot go on without losing or doubling records,
 // and what an operator can do.
-type Halt struct {
+type Halt struct { //nolint:errname // a state of a partition first, an error on its way there
 	Reason string
 	Remedy string
 }

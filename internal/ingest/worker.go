@@ -57,7 +57,7 @@ type generation interface {
 
 // run works until take ends; what is in flight then may go on until finish ends.
 func (w *worker) run(take, finish context.Context) {
-	defer w.close()
+	defer w.close() //nolint:contextcheck // what it closes has to be closed after the context, too
 	for take.Err() == nil {
 		w.beat()
 		if !w.prepare(take) {
@@ -217,10 +217,7 @@ func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
 	for {
 		w.batch.Reset()
 		w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
-		more, err := w.fill(f)
-		if err != nil {
-			return err
-		}
+		more := w.fill(f)
 		if !more {
 			w.rearm(ctx, f)
 		}
@@ -237,7 +234,7 @@ func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
 
 // fill decodes records into the batch until a limit is reached (more) or the
 // answer is empty.
-func (w *worker) fill(f *fetcher) (more bool, err error) {
+func (w *worker) fill(f *fetcher) (more bool) {
 	for i := range f.answer.Partitions {
 		part := &f.answer.Partitions[i]
 		p := f.asked[i]
@@ -249,7 +246,7 @@ func (w *worker) fill(f *fetcher) (more bool, err error) {
 		}
 		for {
 			if w.batch.Records() >= w.Options.Ingest.BatchRecords || w.batch.Bytes() >= maxBatchBytes {
-				return true, nil
+				return true
 			}
 			done, err := w.take(p, part)
 			if err != nil {
@@ -260,7 +257,7 @@ func (w *worker) fill(f *fetcher) (more bool, err error) {
 			}
 		}
 	}
-	return false, nil
+	return false
 }
 
 // take moves one item of the log into the batch.
@@ -286,7 +283,7 @@ func (w *worker) take(p *partition, part *fetch.Part) (done bool, err error) {
 		w.oldest = rec.Timestamp
 	}
 	p.next = rec.Offset + 1
-	reason, state := "", ""
+	var reason, state string
 	if bad, known := p.poison[rec.Offset]; known {
 		reason, state = bad.Reason, bad.SQLState
 	} else if err := w.decoder.Add(w.batch, p.log, p.topic, Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value}, hash); err != nil {

@@ -25,7 +25,7 @@ func findBadRows(ctx context.Context, conn *pgx.Conn, b *Batch, cause error) err
 		}
 		list := b.rows[id].split(len(tables[id].columns))
 		if err := halve(ctx, conn, id, list, bad); err != nil {
-			return fmt.Errorf("look for the row behind %q: %w", cause, err)
+			return fmt.Errorf("look for the row behind an error (%w): %w", cause, err)
 		}
 	}
 	if len(bad.Records) == 0 {

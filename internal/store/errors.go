@@ -96,7 +96,7 @@ func SQLState(err error) string {
 
 // BadRecords says that records of a batch can never be stored. Nothing of the
 // batch was written; it has to be built again with these rejected.
-type BadRecords struct {
+type BadRecords struct { //nolint:errname // named for what it lists
 	Records []BadRecord
 }
 

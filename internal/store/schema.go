@@ -35,7 +35,7 @@ func Migrate(ctx context.Context, o Options) ([]MigrationState, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer closeSQL(db)
 	if err := prepareSchema(ctx, db); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func MigrationStatus(ctx context.Context, o Options) ([]MigrationState, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer closeSQL(db)
 	version, err := schemaVersion(ctx, db)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func CheckSchema(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeSQL(db)
 	have, err := schemaVersion(ctx, db)
 	if err != nil {
 		return err
@@ -170,6 +170,8 @@ func schemaVersion(ctx context.Context, db *sql.DB) (int64, error) {
 	}
 	return version, nil
 }
+
+func closeSQL(db *sql.DB) { _ = db.Close() } // nothing is lost with a session
 
 func (o Options) openSQL() (*sql.DB, error) {
 	config, err := o.config()

@@ -1,3 +1,8 @@
+// Package store writes batches of rows into TimescaleDB, each in one
+// transaction with the ledger's move: encoding (batch.go, rows.go, numeric.go),
+// the transaction (write.go, transaction.go), what to do when rows are there
+// already (merge.go) or can never be stored (badrow.go), and what an error means
+// (errors.go).
 package store
 
 import "strings"

@@ -50,7 +50,7 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 			return broken(ctx, conn, fmt.Errorf("copy %d rows into dingir.%s: %w", b.rows[id].n, tables[id].name, err))
 		}
 	}
-	refused, err := receive(conn, b, streams)
+	refused, err := receive(conn, b, streams) //nolint:contextcheck // ctx ends it through the deadline above
 	if err != nil {
 		return broken(ctx, conn, fmt.Errorf("wait for the commit of %d records: %w", b.records, err))
 	}
