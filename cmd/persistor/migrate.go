@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/store"
@@ -66,6 +69,7 @@ func databaseOptions(c *call) store.Options {
 // withDatabaseHint adds what to look at when the server could not be reached or
 // refused us; what it says about a statement speaks for itself.
 func withDatabaseHint(c *call, err error) error {
+	_, unreachable := errors.AsType[*pgconn.ConnectError](err)
 	hint := ""
 	switch store.SQLState(err) {
 	case "28P01", "28000":
@@ -73,6 +77,9 @@ func withDatabaseHint(c *call, err error) error {
 	case "3D000":
 		hint = "; create the database, or correct PERSISTOR_DATABASE_URL"
 	case "":
+		if !unreachable {
+			break
+		}
 		hint = "; is it up, and is PERSISTOR_DATABASE_URL right?"
 	}
 	return fmt.Errorf("%s: %w%s", c.config.Database.Target(), err, hint)

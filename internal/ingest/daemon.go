@@ -9,8 +9,8 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,8 +89,8 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 	d := &Daemon{
 		Options: o, log: log, transport: transport, dialer: dialer,
 		kafka:        fetch.NewClient(transport, o.Kafka.Addr()),
-		kafkaLink:    newLink("Kafka", fmt.Sprint(o.Kafka.Brokers), log),
-		databaseLink: newLink("the database", o.DatabaseTarget, log),
+		kafkaLink:    newLink("Kafka", strings.Join(o.Kafka.Brokers, ","), "is it up, and are PERSISTOR_KAFKA_BROKERS and the TLS and SASL settings right?", log),
+		databaseLink: newLink("the database", o.DatabaseTarget, "is it up, has it room on its disk, may our role still connect?", log),
 		started:      time.Now(),
 		group:        httpserver.Group{ID: o.Consumer.GroupID, State: "joining"},
 	}

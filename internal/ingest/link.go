@@ -15,6 +15,7 @@ const remindEvery = time.Minute
 // link is how the process and one server get along.
 type link struct {
 	name string
+	hint string // what to look at when it is away
 	log  *slog.Logger
 
 	mu       sync.Mutex
@@ -22,8 +23,8 @@ type link struct {
 	reminded time.Time
 }
 
-func newLink(name, target string, log *slog.Logger) *link {
-	return &link{name: name, log: log, state: httpserver.Connection{Target: target}}
+func newLink(name, target, hint string, log *slog.Logger) *link {
+	return &link{name: name, hint: hint, log: log, state: httpserver.Connection{Target: target}}
 }
 
 func (l *link) up() {
@@ -47,7 +48,8 @@ func (l *link) down(err error) {
 	l.state.Up, l.state.Error = false, err.Error()
 	if time.Since(l.reminded) >= remindEvery {
 		l.reminded = time.Now()
-		l.log.Warn(l.name+" is in trouble; waiting for it", "since", l.state.Since.Format(time.RFC3339), "error", err)
+		l.log.Warn(l.name+" is in trouble; waiting for it", "target", l.state.Target,
+			"since", l.state.Since.Format(time.RFC3339), "error", err, "hint", l.hint)
 	}
 }
 
