@@ -31,7 +31,7 @@ type Position struct {
 const selectPosition = `
 SELECT l.topic, l.topic_id, l.partition, l.first_offset, l.next_offset, l.high_offset,
        coalesce(l.last_offset, -1), coalesce(l.last_hash, 0), t.cluster_id, t.topic_uuid,
-       coalesce((SELECT max(last_offset) + 1 FROM dingir.event_log e WHERE e.topic_id = l.topic_id), 0)
+       coalesce((SELECT last_offset + 1 FROM dingir.event_log e WHERE e.topic_id = l.topic_id ORDER BY first_offset DESC LIMIT 1), 0)
   FROM dingir.ledger l JOIN dingir.topics t ON t.id = l.topic_id`
 
 func scanPosition(row pgx.CollectableRow) (Position, error) {
