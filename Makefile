@@ -70,3 +70,7 @@ test: go up ## every test, against the servers of `make up`
 .PHONY: demo
 demo: build up ## a simulated exchange into the daemon: rows, lag, audit
 	@deploy/local/demo.sh
+
+.PHONY: bench
+bench: build up ## the daemon beside the database's limit and psql; BENCH='-rounds 5' and so on
+	$(ENV) go run ./cmd/bench $(BENCH)

@@ -1,0 +1,70 @@
+package main
+
+import "slices"
+
+// contest finds out with how many connections something is fastest: the first
+// round tries all numbers, the others repeat the best.
+type contest struct {
+	times map[int][]float64 // seconds, by connections
+}
+
+func (c *contest) candidates(most int) []int {
+	if len(c.times) > 0 {
+		return []int{c.best()}
+	}
+	list := make([]int, most)
+	for i := range list {
+		list[i] = i + 1
+	}
+	return list
+}
+
+func (c *contest) add(n int, run func() (float64, error)) error {
+	seconds, err := run()
+	if err != nil {
+		return err
+	}
+	if c.times == nil {
+		c.times = map[int][]float64{}
+	}
+	c.times[n] = append(c.times[n], seconds)
+	return nil
+}
+
+func (c *contest) best() int {
+	best := 0
+	for n, times := range c.times {
+		if best == 0 || slices.Min(times) < slices.Min(c.times[best]) {
+			best = n
+		}
+	}
+	return best
+}
+
+// contestFigures are records per second.
+type contestFigures struct {
+	Connections   int             `json:"connections"` // with which it was fastest
+	Median        float64         `json:"records_per_second_median"`
+	Best          float64         `json:"records_per_second_best"`
+	ByConnections map[int]float64 `json:"records_per_second_best_by_connections"`
+}
+
+func (c *contest) figures(records int64) *contestFigures {
+	if len(c.times) == 0 {
+		return nil
+	}
+	f := &contestFigures{Connections: c.best(), ByConnections: map[int]float64{}}
+	for n, times := range c.times {
+		f.ByConnections[n] = float64(records) / slices.Min(times)
+	}
+	f.Best = f.ByConnections[f.Connections]
+	f.Median = float64(records) / median(c.times[f.Connections])
+	return f
+}
+
+// median of an even number of values is the mean of the middle two.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// daemonFigures are those of one run of the daemon.
+type daemonFigures struct {
+	Seconds         float64 `json:"seconds"`          // from the process's start to the commit of the last record
+	AssignedSeconds float64 `json:"assigned_seconds"` // of those, from the partitions' assignment on
+	DaemonCPU       float64 `json:"daemon_cpu_seconds"`
+	BrokerCPU       float64 `json:"broker_cpu_seconds"`
+	OtherCPU        float64 `json:"other_cpu_seconds"` // of the machine besides: the database, mostly
+	PeakMemory      int64   `json:"peak_memory_bytes"`
+	Load            string  `json:"load_average"`
+}
+
+// poll is how often the ledger is asked during a run: rarely enough to cost
+// nothing.
+const poll = 20 * time.Millisecond
+
+// runDaemon has `persistor run` drain the backlog into a fresh database, whose
+// URL it returns.
+func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, err error) {
+	if database, err = b.database(ctx); err != nil {
+		return "", err
+	}
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	broker := brokerPID()
+	brokerBefore, machineBefore := cpuSeconds(broker), machineSeconds()
+	d, err := b.startDaemon(ctx, database)
+	if err != nil {
+		return "", err
+	}
+	defer d.kill()
+	for stored := int64(0); stored < b.total; {
+		select {
+		case <-d.ended:
+			return "", fmt.Errorf("the daemon ended with %d of %d records stored; its last words: %s", stored, b.total, d.lastWords())
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if stored, err = storedRecords(ctx, conn); err != nil {
+			return "", err
+		}
+	}
+	end := time.Now()
+	f := daemonFigures{
+		Seconds:   end.Sub(d.started).Seconds(),
+		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(broker) - brokerBefore,
+		PeakMemory: peakMemory(d.cmd.Process.Pid), Load: loadAverage(),
+	}
+	f.OtherCPU = machineSeconds() - machineBefore - f.DaemonCPU - f.BrokerCPU
+	if err := d.stop(); err != nil {
+		return "", err
+	}
+	if !d.assigned.IsZero() {
+		f.AssignedSeconds = end.Sub(d.assigned).Seconds()
+	}
+	b.report.Daemon = append(b.report.Daemon, f)
+	say("daemon: %.2f s, %.0f records/s (%.0f once assigned), %.2f CPU s, %d MiB, load %s", f.Seconds, float64(b.total)/f.Seconds,
+		float64(b.total)/f.AssignedSeconds, f.DaemonCPU, f.PeakMemory>>20, f.Load)
+	if !verify {
+		return database, nil
+	}
+	if out, err := b.program(ctx, database, "persistor", "verify").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("persistor verify finds fault with the run: %w: %s", err, out)
+	}
+	return database, nil
+}
+
+// daemon is a running `persistor run`.
+type daemon struct {
+	cmd      *exec.Cmd
+	log      string // its log file
+	started  time.Time
+	assigned time.Time // zero until it has its partitions; to be read once it has ended
+	ended    chan struct{}
+	err      error // after ended
+}
+
+func (b *bench) startDaemon(ctx context.Context, database string) (*daemon, error) {
+	d := &daemon{
+		cmd:   b.program(ctx, database, "persistor", "run", "--listen", "127.0.0.1:0", "--log-format", "text"),
+		log:   filepath.Join(b.directory, "daemon.log"),
+		ended: make(chan struct{}),
+	}
+	file, err := os.Create(d.log)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	d.started = time.Now()
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(d.ended)
+		defer file.Close()
+		for lines := bufio.NewScanner(io.TeeReader(stderr, file)); lines.Scan(); {
+			if strings.Contains(lines.Text(), "partitions assigned") {
+				d.assigned = time.Now()
+			}
+		}
+		d.err = d.cmd.Wait()
+	}()
+	return d, nil
+}
+
+// stop ends the daemon as an operator would.
+func (d *daemon) stop() error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-d.ended
+	if d.err != nil {
+		return fmt.Errorf("the daemon did not stop well: %w; its last words: %s", d.err, d.lastWords())
+	}
+	return nil
+}
+
+// kill is for when something has gone wrong.
+func (d *daemon) kill() {
+	select {
+	case <-d.ended:
+	default:
+		_ = d.cmd.Process.Kill()
+		<-d.ended
+	}
+}
+
+func (d *daemon) lastWords() string {
+	text, _ := os.ReadFile(d.log)
+	return strings.TrimSpace(string(text[max(0, len(text)-2000):]))
+}

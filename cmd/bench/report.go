@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// report is what a run has found.
+type report struct {
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	MemoryGiB  int64  `json:"memory_gib"`
+	Go         string `json:"go"`
+	PostgreSQL string `json:"postgresql"`
+	Timescale  string `json:"timescaledb"`
+	Command    string `json:"command"`
+
+	Records  int64           `json:"records"`
+	Daemon   []daemonFigures `json:"daemon"`
+	Limit    *contestFigures `json:"limit,omitempty"`
+	PSQL     *contestFigures `json:"psql,omitempty"`
+	PSQLNote string          `json:"psql_note,omitempty"`
+	Latency  *latencyFigures `json:"latency,omitempty"`
+}
+
+// machine notes what the figures belong to.
+func (r *report) machine(ctx context.Context, server string) {
+	r.CPU = statusField("/proc/cpuinfo", "model name")
+	r.Cores, r.Go, r.Command = runtime.NumCPU(), runtime.Version(), "bench "+strings.Join(os.Args[1:], " ")
+	kib, _ := strconv.ParseInt(strings.TrimSuffix(statusField("/proc/meminfo", "MemTotal:"), " kB"), 10, 64)
+	r.MemoryGiB = (kib + 1<<19) >> 20
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return // what follows says so
+	}
+	defer conn.Close(ctx)
+	_ = conn.QueryRow(ctx, `SELECT current_setting('server_version'),
+		(SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb')`).Scan(&r.PostgreSQL, &r.Timescale)
+}
+
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d cores, %d GiB; %s, PostgreSQL %s, TimescaleDB %s\n", r.CPU, r.Cores, r.MemoryGiB, r.Go, r.PostgreSQL, r.Timescale)
+	fmt.Fprintf(w, "%s: %d records\n\n", r.Command, r.Records)
+	million := float64(r.Records) / 1e6
+	if len(r.Daemon) > 0 {
+		rates, assigned := r.rates()
+		fmt.Fprintf(w, "%-44s %12s %12s\n", "records/s", "median", "best")
+		line := func(name string, median, best float64) { fmt.Fprintf(w, "%-44s %12.0f %12.0f\n", name, median, best) }
+		if r.Limit != nil {
+			line(fmt.Sprintf("(a) limit, %d connections", r.Limit.Connections), r.Limit.Median, r.Limit.Best)
+		}
+		line("(b) persistor run, from its start", median(rates), slices.Max(rates))
+		line("(b) persistor run, from assignment", median(assigned), slices.Max(assigned))
+		if r.PSQL != nil {
+			line(fmt.Sprintf("(c) psql \\copy of CSV, %d processes", r.PSQL.Connections), r.PSQL.Median, r.PSQL.Best)
+		}
+		ratio := func(name string, c *contestFigures) {
+			if c != nil {
+				fmt.Fprintf(w, "%-44s %12.2f %12.2f   from assignment %.2f %.2f\n", name, median(rates)/c.Median, slices.Max(rates)/c.Best,
+					median(assigned)/c.Median, slices.Max(assigned)/c.Best)
+			}
+		}
+		ratio("b/a", r.Limit)
+		ratio("b/c", r.PSQL)
+		fmt.Fprintln(w)
+		for _, d := range r.Daemon {
+			fmt.Fprintf(w, "daemon: %6.2f s; CPU s per million records: daemon %.2f, Kafka %.2f, the rest (database) %.2f; peak memory %d MiB; load %s\n",
+				d.Seconds, d.DaemonCPU/million, d.BrokerCPU/million, d.OtherCPU/million, d.PeakMemory>>20, d.Load)
+		}
+		for _, c := range []struct {
+			name string
+			f    *contestFigures
+		}{{"limit", r.Limit}, {"psql", r.PSQL}} {
+			if c.f == nil {
+				continue
+			}
+			fmt.Fprintf(w, "%s by connections:", c.name)
+			for _, n := range slices.Sorted(maps.Keys(c.f.ByConnections)) {
+				fmt.Fprintf(w, "  %d: %.0f", n, c.f.ByConnections[n])
+			}
+			fmt.Fprintln(w)
+		}
+		if r.PSQLNote != "" {
+			fmt.Fprintln(w, r.PSQLNote)
+		}
+	}
+	if l := r.Latency; l != nil {
+		fmt.Fprintf(w, "latency, send call to visible, %d records at %.0f/s: p50 %.1f ms, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f; load %s\n",
+			l.Records, l.Rate, l.P50, l.P90, l.P99, l.P999, l.Max, l.Load)
+	}
+}
+
+// rates are the daemon's records per second, from its start and from the
+// assignment of its partitions.
+func (r *report) rates() (fromStart, fromAssignment []float64) {
+	for _, d := range r.Daemon {
+		fromStart = append(fromStart, float64(r.Records)/d.Seconds)
+		fromAssignment = append(fromAssignment, float64(r.Records)/d.AssignedSeconds)
+	}
+	return fromStart, fromAssignment
+}
