@@ -60,7 +60,37 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 	if refused == nil {
 		failpoint.Hit("committed")
 	}
+	var dropped *droppedError
+	if errors.As(refused, &dropped) {
+		return takeBack(ctx, conn, b, refused)
+	}
 	return refused
+}
+
+// droppedError says that the server stored fewer rows than it was sent and
+// committed all the same, as with a trigger that returns NULL.
+type droppedError struct {
+	table        string
+	sent, stored int64
+}
+
+// Error says so.
+func (e *droppedError) Error() string {
+	return fmt.Sprintf("copy %d rows into dingir.%s: the server stored %d; does a trigger drop rows?", e.sent, e.table, e.stored)
+}
+
+// takeBack moves the ledger back to where the batch began, since rows of it are
+// missing: they are written again, and those that are there are merged.
+func takeBack(ctx context.Context, conn *pgx.Conn, b *Batch, cause error) error {
+	for _, p := range sorted(b.progress) {
+		_, err := conn.Exec(ctx, `UPDATE dingir.ledger SET next_offset = $1
+			WHERE topic = $2 AND partition = $3 AND topic_id = $4 AND next_offset = $5`, p.Expected, p.Topic, p.Partition, p.TopicID, p.Next)
+		if err != nil {
+			return &undecided{fmt.Errorf("%w; the ledger has moved from offset %d to %d of %s partition %d all the same, and cannot be moved back: %w",
+				cause, p.Expected, p.Next, p.Topic, p.Partition, err)}
+		}
+	}
+	return &undecided{cause}
 }
 
 // broken closes a connection whose state is unknown.
@@ -178,8 +208,7 @@ func receive(conn *pgx.Conn, b *Batch, streams []tableID) (refused, err error) {
 			copied++
 			// The tables of notes leave out what is noted already.
 			if id < gapsTable && tag.RowsAffected() != int64(b.rows[id].n) {
-				refused = &undecided{fmt.Errorf("copy %d rows into dingir.%s: the server counted %d; does a trigger drop rows?",
-					b.rows[id].n, tables[id].name, tag.RowsAffected())}
+				refused = &droppedError{tables[id].name, int64(b.rows[id].n), tag.RowsAffected()}
 			}
 		case *pgproto3.ReadyForQuery:
 			if refused == nil && copied != len(streams) {
