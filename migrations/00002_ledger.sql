@@ -104,7 +104,8 @@ CREATE FUNCTION dingir.advance(
     expected bigint, next bigint, last bigint, hash bigint, rejected bigint[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    seen bigint;
+    seen   bigint;
+    reread bigint;
 BEGIN
     SELECT high_offset INTO seen FROM dingir.ledger
      WHERE topic = of_topic AND partition = of_partition AND topic_id = of_topic_id AND next_offset = expected
@@ -122,11 +123,14 @@ BEGIN
          WHERE topic_id = of_topic_id AND partition = of_partition
            AND "offset" >= expected AND "offset" < next
            AND resolved_at IS NULL AND NOT ("offset" = ANY (rejected));
-        -- Everything from here on is read again, and its gaps noted again.
+        -- Everything from here on is read again, and its gaps noted again; but what
+        -- lies before the event log's end is not archived again, so its gaps stay.
+        reread := greatest(expected, (SELECT last_offset + 1 FROM dingir.event_log
+                                       WHERE topic_id = of_topic_id ORDER BY first_offset DESC LIMIT 1));
         DELETE FROM dingir.gaps
-         WHERE topic_id = of_topic_id AND partition = of_partition AND first_offset >= expected;
-        UPDATE dingir.gaps SET last_offset = expected - 1
-         WHERE topic_id = of_topic_id AND partition = of_partition AND last_offset >= expected;
+         WHERE topic_id = of_topic_id AND partition = of_partition AND first_offset >= reread;
+        UPDATE dingir.gaps SET last_offset = reread - 1
+         WHERE topic_id = of_topic_id AND partition = of_partition AND last_offset >= reread;
     END IF;
 END $$;
 -- +goose StatementEnd
