@@ -67,21 +67,16 @@ func valueTime(value []byte) int64 {
 	return new(big.Int).Quo(us.Num(), us.Denom()).Int64()
 }
 
-// readTopics reads the records of every partition, from its start up to the end
-// that it had when the reading began; ledgerless has the number of offsets of
-// partitions that the ledger does not know.
-func (s *Site) readTopics(a *accounts) (all map[Place][]Read, ledgerless map[Place]int64) {
+// readTopics reads the records of every partition that the ledger knows, from
+// its start up to the end that it had when the reading began.
+func (s *Site) readTopics(a *accounts) map[Place][]Read {
 	s.t.Helper()
 	start, end := s.Offsets()
-	all, ledgerless = map[Place][]Read{}, map[Place]int64{}
+	all := map[Place][]Read{}
 	want := map[string]map[int32]kgo.Offset{}
 	left := map[Place]int64{} // where to stop
 	for place, offset := range end {
-		if _, known := a.ledger[place]; !known {
-			ledgerless[place] = offset - start[place]
-			continue
-		}
-		if offset == start[place] {
+		if _, known := a.ledger[place]; !known || offset == start[place] {
 			continue
 		}
 		if want[place.Topic] == nil {
@@ -91,7 +86,7 @@ func (s *Site) readTopics(a *accounts) (all map[Place][]Read, ledgerless map[Pla
 		left[place] = offset
 	}
 	if len(left) == 0 {
-		return all, ledgerless
+		return all
 	}
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(strings.Split(s.Brokers, ",")...),
@@ -122,7 +117,7 @@ func (s *Site) readTopics(a *accounts) (all map[Place][]Read, ledgerless map[Pla
 			}
 		})
 	}
-	return all, ledgerless
+	return all
 }
 
 func (a *accounts) read(place Place, r *kgo.Record) Read {

@@ -1,0 +1,88 @@
+package crashtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/thaliumx/persistor/internal/harness"
+)
+
+// TestKill kills the process in one window of its way from a fetched record to
+// the group's offset, again and again.
+func TestKill(t *testing.T) {
+	for _, window := range []string{
+		"fetched",   // records are in memory
+		"sending",   // the ledger's moves are sent, no row
+		"copied",    // all rows are sent but those of the last table
+		"committed", // the rows are stored, the group does not know
+	} {
+		t.Run(window, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, harness.New(t))
+			for hit := range sized(2, 20) {
+				s.supply(2000)
+				p := s.Start(smallBatches, harness.Failpoint(window, "kill", 1+hit*hit%7))
+				if code := p.Wait(drainTime); code != -1 || !p.Hit() {
+					t.Fatalf("exit code %d, window hit: %v", code, p.Hit())
+				}
+				if window == "committed" && !s.groupBehind() {
+					t.Error("the group's offsets are where the ledger is, so this was not before they were committed")
+				}
+				s.account()
+			}
+			s.settle()
+		})
+	}
+}
+
+// groupBehind tells whether the ledger is ahead of the group's offset somewhere.
+func (s *scene) groupBehind() bool {
+	offsets := s.GroupOffsets()
+	for place, next := range s.Ledger(s.Connect()) {
+		if committed := offsets[place]; next > committed {
+			return true
+		}
+	}
+	return false
+}
+
+// TestKillDuringRebalance kills one of two members between the coordinator's
+// call to rejoin and the new assignment.
+func TestKillDuringRebalance(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, harness.New(t))
+	stable := func(members int) func() bool {
+		return func() bool {
+			state, n := s.GroupState()
+			return state == "Stable" && n == members
+		}
+	}
+	hits, most := 0, sized(2, 20)
+	for try := 0; hits < most; try++ {
+		if try > 5*most {
+			t.Fatalf("%d kills, only %d of them during a rebalance", try, hits)
+		}
+		s.supply(3000)
+		victim := s.Start(smallBatches)
+		harness.Until(t, drainTime, "the group has one member", stable(1))
+		other := s.Start(smallBatches)
+		if hits%2 == 1 { // the rebalance comes from leaving instead
+			harness.Until(t, drainTime, "the group has two members", stable(2))
+			other.Term()
+		}
+		harness.Until(t, drainTime, "the group rebalances", func() bool {
+			state, _ := s.GroupState()
+			return state == "PreparingRebalance"
+		})
+		victim.Kill()
+		// The coordinator still waits for the dead member.
+		if state, _ := s.GroupState(); state == "PreparingRebalance" {
+			hits++
+		}
+		victim.Wait(10 * time.Second)
+		s.account()
+		other.Kill()
+		other.Wait(30 * time.Second)
+	}
+	s.settle()
+}
