@@ -51,7 +51,7 @@ func (m *movable) create(records int) {
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
 	w := &kafka.Writer{Addr: m.client.Addr, Transport: transport, Topic: m.topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	for range records {
 		if err := w.WriteMessages(m.t.Context(), kafka.Message{Value: []byte("v")}); err != nil {
 			m.t.Fatal(err)
@@ -181,7 +181,10 @@ func TestPositions(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.stdout, m.topic) {
 		t.Fatalf("%+v", got)
 	}
-	fields := func(text string) []string { return strings.Fields(text[strings.Index(text, m.topic):]) }
+	fields := func(text string) []string {
+		_, behind, _ := strings.Cut(text, "STATE")
+		return strings.Fields(behind)
+	}
 	want := []string{m.topic, "0", "0", "5", "-", "0", "10", "5", "ok"}
 	if have := fields(got.stdout)[:len(want)]; strings.Join(have, " ") != strings.Join(want, " ") {
 		t.Errorf("%q, want %q", have, want)

@@ -99,7 +99,7 @@ func (s *selection) of(c *call, topic string) (err error) {
 const selected = ` FROM dingir.rejects WHERE ($1 = '' OR topic = $1) AND ($2 = '' OR reason = $2)
 	AND ($3 OR resolved_at IS NULL) AND ($4 OR reason <> 'foreign') ORDER BY id`
 
-func (s selection) args() []any { return []any{s.topic, s.reason, s.resolved, s.foreign} }
+func (s *selection) args() []any { return []any{s.topic, s.reason, s.resolved, s.foreign} }
 
 // rejectRow is a reject without its bytes.
 type rejectRow struct {

@@ -126,11 +126,11 @@ func (p *Publisher) Wake() {
 // Run publishes until ctx ends. No failure ends it: neither the database nor
 // Kafka may be there for good, and ingestion does not wait for this.
 func (p *Publisher) Run(ctx context.Context) {
-	defer p.close()
+	defer p.close(ctx)
 	for {
 		if err := p.round(ctx); err != nil && ctx.Err() == nil {
 			// Whatever it was, a new session is the way out.
-			p.disconnect()
+			p.disconnect(ctx)
 			if time.Since(p.nagged) > silence {
 				p.nagged = time.Now()
 				p.config.Log.Warn("rejects cannot be read for publishing; they stay in dingir.rejects and are tried again", "error", err)
@@ -184,31 +184,31 @@ func (p *Publisher) connect(ctx context.Context) error {
 		return err
 	}
 	if _, err := conn.Exec(ctx, fmt.Sprintf("SET idle_session_timeout = %d", idleTimeout.Milliseconds())); err != nil {
-		closeConn(conn)
+		closeConn(ctx, conn)
 		return fmt.Errorf("bound the publisher's idle session: %w", err)
 	}
 	p.conn, p.holder = conn, false
 	return nil
 }
 
-func (p *Publisher) disconnect() {
+func (p *Publisher) disconnect(ctx context.Context) {
 	if p.conn != nil {
-		closeConn(p.conn)
+		closeConn(ctx, p.conn)
 	}
 	p.conn, p.holder = nil, false
 }
 
-func (p *Publisher) close() {
-	p.disconnect()
+func (p *Publisher) close(ctx context.Context) {
+	p.disconnect(ctx)
 	_ = p.writer.Close() // nothing is in flight: every write was waited for
 }
 
 // closeConn ends a session, and with it the lock. The caller's context may
 // have ended already.
-func closeConn(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func closeConn(ctx context.Context, conn *pgx.Conn) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = conn.Close(ctx)
+	_ = conn.Close(bounded)
 }
 
 // Pending counts the rejects that somebody has to look at: unresolved, and not

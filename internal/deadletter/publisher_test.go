@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
+	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/testenv"
 )
@@ -139,7 +141,7 @@ func (f *fixture) read(topic string, n int) map[int64][]kafka.Message {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
 	defer cancel()
 	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{f.brokers}, Topic: f.prefix + topic, MaxBytes: 32 << 20, MaxWait: 100 * time.Millisecond})
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	found := map[int64][]kafka.Message{}
 	for len(found) < n {
 		m, err := r.ReadMessage(ctx)
@@ -203,11 +205,11 @@ func TestByteForByte(t *testing.T) {
 			if strings.HasSuffix(m.Topic, "general") != general {
 				t.Errorf("on %s", m.Topic)
 			}
-			// kafka-go's reader cannot tell null from empty; the raw test does.
+			// kafka-go's reader cannot tell null from empty; TestNullAndEmpty does.
 			if !bytes.Equal(m.Key, c.key) || !bytes.Equal(m.Value, c.value) {
 				t.Errorf("key %q, value %q", m.Key, m.Value)
 			}
-			want := append(c.headers[:len(c.headers):len(c.headers)],
+			want := append(slices.Clone(c.headers),
 				kafka.Header{Key: headerID, Value: []byte(fmt.Sprint(ids[i]))},
 				kafka.Header{Key: headerTopic, Value: []byte(f.prefix + c.topic)},
 				kafka.Header{Key: headerPartition, Value: []byte("2")},
@@ -228,6 +230,64 @@ func TestByteForByte(t *testing.T) {
 	}
 	if n, err := Pending(t.Context(), f.conn); err != nil || n != int64(len(cases))-1 {
 		t.Errorf("%d pending, %v: the foreign one does not count", n, err)
+	}
+}
+
+func TestNullAndEmpty(t *testing.T) {
+	f := newFixture(t)
+	topic := f.prefix + "thaliumx.dlq.transactions"
+	testenv.CreateTopic(t, f.brokers, topic, 1)
+	f.insert(original{topic: "trades", reason: "x"}, 0)
+	f.insert(original{topic: "trades", key: []byte{}, value: []byte{}, reason: "x"}, 1)
+	f.insert(original{topic: "trades", key: []byte{}, reason: "x", headers: []kafka.Header{{Key: "null"}, {Key: "empty", Value: []byte{}}}}, 2)
+	f.start()
+	f.published(3)
+
+	transport := &kafka.Transport{MetadataTopics: []string{topic}}
+	defer transport.CloseIdleConnections()
+	client := fetch.NewClient(transport, kafka.TCP(f.brokers))
+	cluster, err := client.Metadata(t.Context(), []string{topic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader, err := cluster.Leader(topic, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for offset := int64(0); offset < 3; {
+		var answer fetch.Response
+		err := client.Fetch(t.Context(), &fetch.Request{Broker: leader, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second,
+			Partitions: []fetch.Want{{Topic: topic, TopicID: cluster.Topics[0].ID, Offset: offset}}}, &answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := &answer.Partitions[0]
+		for {
+			kind, err := part.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kind != fetch.Data {
+				break
+			}
+			text := fmt.Sprintf("key null %t, value null %t", part.Record.Key == nil, part.Record.Value == nil)
+			for key, value := range part.Record.Headers.All() {
+				if k := string(key); k == "null" || k == "empty" {
+					text += fmt.Sprintf(", header %s null %t", k, value == nil)
+				}
+			}
+			seen = append(seen, text)
+			offset = part.Record.Offset + 1
+		}
+	}
+	want := []string{
+		"key null true, value null true",
+		"key null false, value null false",
+		"key null false, value null true, header null null true, header empty null false",
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("%q", seen)
 	}
 }
 

@@ -48,6 +48,7 @@ type mover struct {
 
 func (m *mover) run(ctx context.Context) error {
 	switch m.action {
+	case stay:
 	case begin, restart:
 		return m.begin(ctx)
 	case cutOff:

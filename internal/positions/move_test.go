@@ -71,7 +71,7 @@ func TestRefusals(t *testing.T) {
 			p := begun()
 			test.change(&p)
 			_, err := MakePlan(p, "p.", test.wish)
-			if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), test.want) {
+			if _, ok := errors.AsType[*RefusalError](err); !ok || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -139,7 +139,7 @@ func TestMovedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Move(t.Context(), conn, plan, "p.", w)
-	if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), "moved to offset 9 meanwhile") {
+	if _, ok := errors.AsType[*RefusalError](err); !ok || !strings.Contains(err.Error(), "moved to offset 9 meanwhile") {
 		t.Errorf("%v", err)
 	}
 	var next int64

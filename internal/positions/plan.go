@@ -14,14 +14,14 @@ type Wish struct {
 	AcceptLoss     bool   // go on with a log that lost or changed records that are stored
 }
 
-// Refusal says why a wish cannot be granted, and what to do.
-type Refusal struct{ Reason string }
+// RefusalError says why a wish cannot be granted, and what to do.
+type RefusalError struct{ Reason string }
 
 // Error gives the reason.
-func (r *Refusal) Error() string { return r.Reason }
+func (r *RefusalError) Error() string { return r.Reason }
 
 func refuse(format string, args ...any) error {
-	return &Refusal{fmt.Sprintf(format, args...)}
+	return &RefusalError{fmt.Sprintf(format, args...)}
 }
 
 // action is what a move does to the ledger.
@@ -47,7 +47,7 @@ type Plan struct {
 // Nothing tells whether the plan would change nothing.
 func (p *Plan) Nothing() bool { return p.action == stay }
 
-// MakePlan checks a wish against the partition. Its errors are *Refusal.
+// MakePlan checks a wish against the partition. Its errors are *RefusalError.
 func MakePlan(p Partition, prefix string, w Wish) (*Plan, error) {
 	switch {
 	case p.Err != nil:
@@ -124,6 +124,7 @@ func (p *Plan) String() string {
 		expired := min(max(p.Partition.LogStart-l.Next, 0), p.To-l.Next)
 		return fmt.Sprintf("%s goes forward from offset %d to %d; of %d offsets %d have expired on Kafka and %d are skipped: those that are not stored yet never will be",
 			where, l.Next, p.To, p.To-l.Next, expired, p.To-l.Next-expired)
+	case stay:
 	}
 	return fmt.Sprintf("%s stands at offset %d already", where, p.To)
 }

@@ -21,8 +21,9 @@ const (
 	aRow kind = iota
 	aReject
 	aDuplicate
-	kinds
 )
+
+const kinds = int(aDuplicate) + 1
 
 // String names the kind as the report does.
 func (k kind) String() string { return [...]string{"row", "reject", "duplicate"}[k] }
@@ -139,17 +140,17 @@ func (c *cover) judge(first, next int64) (missing ranges, twice []doubled) {
 		base := n << 16
 		for i := range pageWords {
 			var words [kinds]uint64
-			var any, more uint64
+			var once, more uint64
 			for k := range kinds {
 				words[k] = c.sets[k].pages[n].word(i)
-				more |= any & words[k]
-				any |= words[k]
+				more |= once & words[k]
+				once |= words[k]
 			}
 			start := base + int64(i)*64
 			for w := more; w != 0; w &= w - 1 {
 				note(&pairs, words, start, bits.TrailingZeros64(w))
 			}
-			switch any {
+			switch once {
 			case 0:
 				continue
 			case ^uint64(0):
@@ -157,7 +158,7 @@ func (c *cover) judge(first, next int64) (missing ranges, twice []doubled) {
 				at = max(at, start+64)
 				continue
 			}
-			for w := any; w != 0; w &= w - 1 {
+			for w := once; w != 0; w &= w - 1 {
 				position := start + int64(bits.TrailingZeros64(w))
 				absent(at, position)
 				at = max(at, position+1)
@@ -170,9 +171,9 @@ func (c *cover) judge(first, next int64) (missing ranges, twice []doubled) {
 	}
 	for a := range kinds {
 		for b := a + 1; b < kinds; b++ {
-			twice = appendDoubled(twice, pairs[a][b], a.String()+" and "+b.String())
+			twice = appendDoubled(twice, pairs[a][b], kind(a).String()+" and "+kind(b).String())
 		}
-		twice = appendDoubled(twice, inGap[a], a.String()+" and gap")
+		twice = appendDoubled(twice, inGap[a], kind(a).String()+" and gap")
 	}
 	slices.Sort(c.twice) // they came as the table had them
 	var again ranges
@@ -201,7 +202,7 @@ func note(pairs *[kinds][kinds]ranges, words [kinds]uint64, start int64, bit int
 }
 
 // insideGaps returns the positions of one kind that gaps claim to be empty.
-func (c *cover) insideGaps(k kind) ranges {
+func (c *cover) insideGaps(k int) ranges {
 	var found ranges
 	numbers := c.pageNumbers()
 	done := int64(-1 << 62) // gaps may overlap: each position is told once

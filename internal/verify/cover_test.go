@@ -16,7 +16,7 @@ func TestCover(t *testing.T) {
 		counts := map[int64]int{}
 		for range r.IntN(1500) {
 			position := first + r.Int64N(max(next-first, 1))
-			k := kind(r.IntN(int(kinds)))
+			k := r.IntN(kinds)
 			if c.sets[k].add(position) {
 				counts[position]++
 			}
