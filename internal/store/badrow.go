@@ -25,7 +25,8 @@ func findBadRows(ctx context.Context, conn *pgx.Conn, b *Batch, cause error) err
 		}
 		list := b.rows[id].split(len(tables[id].columns))
 		if err := halve(ctx, conn, id, list, bad); err != nil {
-			return fmt.Errorf("look for the row behind an error (%w): %w", cause, err)
+			// Only err is wrapped: it is what Classify has to see.
+			return fmt.Errorf("look for the row behind %q: %w", cause.Error(), err)
 		}
 	}
 	if len(bad.Records) == 0 {
