@@ -105,8 +105,9 @@ listening() {
   [[ $http_port ]]
 }
 await 'the daemon listens' listening
-ready() { get /readyz | grep -q '"ready": true'; }
-await 'the daemon is ready' ready
+# The eight topics have 28 partitions; a fresh one's leader takes a moment.
+at_work() { (($(get /metrics | grep -c '^kafka_consumer_lag{') == 28)) && get /readyz | grep -q '"ready": true'; }
+await 'the daemon is ready, with all partitions' at_work
 say "status page: http://127.0.0.1:$http_port/ while this runs"
 
 
