@@ -17,7 +17,7 @@ func verifyCommand() command {
 		summary: "audit what is stored: each position of each topic is accounted for exactly once",
 		detail: "Looks at one snapshot of the database, so the daemon may go on meanwhile. Ends\n" +
 			"with exit code 3 where something differs, and lists it.",
-		needs: config.NeedDatabase | config.NeedKafka, // of Kafka, the topics' prefix
+		needs: config.NeedDatabase,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
 			format := formatFlag(fs)
 			return func(ctx context.Context, c *call) error {
@@ -35,7 +35,7 @@ func verifyAll(ctx context.Context, c *call, asJSON bool) error {
 	if err := store.CheckSchema(ctx, options); err != nil {
 		return withDatabaseHint(c, err)
 	}
-	report, err := verify.Verify(ctx, verify.Options{Database: options, TopicPrefix: c.config.Kafka.TopicPrefix})
+	report, err := verify.Verify(ctx, verify.Options{Database: options})
 	if err != nil {
 		return err
 	}

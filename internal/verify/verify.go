@@ -18,8 +18,7 @@ import (
 
 // Options say what to audit.
 type Options struct {
-	Database    store.Options
-	TopicPrefix string // stands before the names in the ledger
+	Database store.Options
 
 	// Listed bounds how many differences of one kind and partition the report
 	// lists; 0 means 100.
@@ -82,6 +81,17 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 	return a.report, nil
 }
 
+// consumed returns which of the consumed topics a full name is. No consumed
+// topic's name is the end of another's, so it does not take the prefix.
+func consumed(full string) (string, error) {
+	for _, t := range topics.Consumed() {
+		if strings.HasSuffix(full, t.Name) {
+			return t.Name, nil
+		}
+	}
+	return "", fmt.Errorf("the ledger has topic %s, which this program does not know: a newer persistor wrote it", full)
+}
+
 // tableOf returns the table that a consumed topic fills, without schema; ""
 // for unifyevents, which fills the event log.
 func tableOf(topic string) string {
@@ -106,7 +116,11 @@ func (a *audit) readLedger(ctx context.Context) error {
 	var p partition
 	_, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition.Partition, &p.TopicID, &p.FirstOffset, &p.NextOffset, &p.HighOffset}, func() error {
 		one := p
-		one.table = tableOf(strings.TrimPrefix(p.Topic, a.options.TopicPrefix))
+		topic, err := consumed(p.Topic)
+		if err != nil {
+			return err
+		}
+		one.table = tableOf(topic)
 		one.low, one.high = 1<<62, -1
 		a.order = append(a.order, &one)
 		a.partitions[log{one.TopicID, one.Partition.Partition}] = &one

@@ -140,7 +140,7 @@ func TestVerify(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			o, conn := prepare(t)
 			execute(t, conn, test.damage)
-			r, err := Verify(t.Context(), Options{Database: o, TopicPrefix: "p."})
+			r, err := Verify(t.Context(), Options{Database: o})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +163,7 @@ func TestVerify(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	o, _ := prepare(t)
-	r, err := Verify(t.Context(), Options{Database: o, TopicPrefix: "p."})
+	r, err := Verify(t.Context(), Options{Database: o})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,11 +186,19 @@ func TestManyRows(t *testing.T) {
 	execute(t, conn, `INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset) VALUES ('p.internaltransfer', 2, 1, 65000, 265000, 265000);
 		INSERT INTO dingir.internal_transfers (time, user_from, user_to, content_hash, src_offset, src_partition, src_topic, asset, amount)
 		SELECT '2024-01-01', 5, 2, o, o, 2, 1, 'ETH', 1 FROM generate_series(65000, 264999) o WHERE o NOT IN (131071, 131072, 200000)`)
-	r, err := Verify(t.Context(), Options{Database: o, TopicPrefix: "p."})
+	r, err := Verify(t.Context(), Options{Database: o})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Differences) != 2 || r.Differences[0].Range != (Range{131071, 131072}) || r.Differences[1].Range != (Range{200000, 200000}) {
 		t.Errorf("%v", r.Differences)
+	}
+}
+
+func TestUnknownTopic(t *testing.T) {
+	o, conn := prepare(t)
+	execute(t, conn, "UPDATE dingir.ledger SET topic = 'p.candles' WHERE partition = 1")
+	if _, err := Verify(t.Context(), Options{Database: o}); err == nil || !strings.Contains(err.Error(), "p.candles") {
+		t.Errorf("%v", err)
 	}
 }
