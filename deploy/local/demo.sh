@@ -90,7 +90,7 @@ postgres_port=${PERSISTOR_DATABASE_URL#*127.0.0.1:}
 postgres_port=${postgres_port%%/*}
 run=demo-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 export PERSISTOR_TOPIC_PREFIX=$run. PERSISTOR_GROUP_ID=$run
-export PERSISTOR_DATABASE_URL=${PERSISTOR_DATABASE_URL%/*}/demo?sslmode=disable
+export PERSISTOR_DATABASE_URL="${PERSISTOR_DATABASE_URL%/*}/demo?sslmode=disable"
 
 say "a fresh database 'demo', topics '$run.*'"
 psql -d postgres -c 'SET client_min_messages = warning' -c 'DROP DATABASE IF EXISTS demo WITH (FORCE)' -c 'CREATE DATABASE demo'
