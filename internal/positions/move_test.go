@@ -164,3 +164,30 @@ func TestFenced(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestUnifyEvents goes forward over a part that is in the archive since before
+// the ledger was moved back.
+func TestUnifyEvents(t *testing.T) {
+	conn := stored(t)
+	_, err := conn.Exec(t.Context(), `UPDATE dingir.ledger SET topic = 'p.unifyevents', high_offset = 8;
+		INSERT INTO dingir.event_log (first_offset, last_offset, first_time, last_time, records, topic_id, data)
+		VALUES (2, 5, now(), now(), 4, 1, ''), (7, 7, now(), now(), 1, 1, '')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := begun()
+	p.Topic = "p.unifyevents"
+	w := Wish{Offset: "latest"}
+	plan, err := MakePlan(p, "p.", w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Move(t.Context(), conn, plan, "p.", w); err != nil {
+		t.Fatal(err)
+	}
+	var gaps string
+	err = conn.QueryRow(t.Context(), "SELECT string_agg(format('%s-%s %s', first_offset, last_offset, reason), ', ' ORDER BY first_offset) FROM dingir.gaps").Scan(&gaps)
+	if err != nil || gaps != "6-6 skipped, 8-9 skipped" {
+		t.Errorf("%s; %v", gaps, err)
+	}
+}
