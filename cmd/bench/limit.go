@@ -65,6 +65,7 @@ func (b *bench) runLimit(ctx context.Context, n int) (seconds float64, err error
 	// This process's collector has no part in the limit.
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	machineBefore := machineSeconds()
 	start := time.Now()
 	writing, writingCtx := errgroup.WithContext(ctx)
 	for i, conn := range conns {
@@ -79,13 +80,19 @@ func (b *bench) runLimit(ctx context.Context, n int) (seconds float64, err error
 	}
 	err = writing.Wait()
 	seconds = time.Since(start).Seconds()
+	machine := machineSeconds() - machineBefore
 	if err != nil {
 		return 0, err
 	}
 	if stored, err := storedRecords(ctx, conns[0]); err != nil || stored != b.total {
 		return 0, fmt.Errorf("limit: %d of %d records are stored: %w", stored, b.total, err)
 	}
-	say("limit, %d connections: %.2f s, %.0f records/s, load %s", n, seconds, float64(b.total)/seconds, loadAverage())
+	sessions, err := sessionSeconds(ctx, conns[0])
+	if err != nil {
+		return 0, err
+	}
+	say("limit, %d connections: %.2f s, %.0f records/s, CPU s: sessions %.2f, others %.2f; load %s", n, seconds, float64(b.total)/seconds,
+		sessions, machine-sessions, loadAverage())
 	return seconds, b.drop(ctx, database)
 }
 

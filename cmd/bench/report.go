@@ -73,8 +73,8 @@ func (r *report) print(w io.Writer) {
 		ratio("b/c", r.PSQL)
 		fmt.Fprintln(w)
 		for _, d := range r.Daemon {
-			fmt.Fprintf(w, "daemon: %6.2f s; CPU s per million records: daemon %.2f, Kafka %.2f, the rest (database) %.2f; peak memory %d MiB; load %s\n",
-				d.Seconds, d.DaemonCPU/million, d.BrokerCPU/million, d.OtherCPU/million, d.PeakMemory>>20, d.Load)
+			fmt.Fprintf(w, "daemon: %6.2f s; CPU s per million records: daemon %.2f, its sessions %.2f, Kafka %.2f, others %.2f; peak memory %d MiB; load %s\n",
+				d.Seconds, d.DaemonCPU/million, d.DatabaseCPU/million, d.BrokerCPU/million, d.OtherCPU/million, d.PeakMemory>>20, d.Load)
 		}
 		for _, c := range []struct {
 			name string
