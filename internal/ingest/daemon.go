@@ -104,8 +104,10 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 func (d *Daemon) Run(ctx, hurry context.Context) error {
 	defer d.transport.CloseIdleConnections()
 	var loops sync.WaitGroup
-	loops.Go(func() { d.countRejects(ctx) })
+	counting, stop := context.WithCancel(ctx)
+	loops.Go(func() { d.countRejects(counting) })
 	defer loops.Wait()
+	defer stop()
 	for ctx.Err() == nil {
 		err := d.membership(ctx, hurry)
 		if errors.Is(err, ErrAllHalted) {
@@ -135,11 +137,23 @@ func (d *Daemon) snapshots() []httpserver.Partition {
 	return out
 }
 
-// countRejects keeps the number of rejects that wait for an operator.
+// countRejects keeps the number of rejects that wait for an operator. It is also
+// what notices that the database is away while there is nothing to store.
 func (d *Daemon) countRejects(ctx context.Context) {
-	for {
-		if n, err := store.PendingRejects(ctx, d.Options.Database); err == nil {
+	for lost := false; ; {
+		switch n, err := store.PendingRejects(ctx, d.Options.Database); {
+		case ctx.Err() != nil:
+		case err != nil:
+			d.databaseDown(err)
+			lost = true
+		default:
 			d.rejectsPending.Store(n)
+			// A server that answers questions may still refuse to store, which
+			// is for the workers to say.
+			if lost {
+				d.databaseUp()
+			}
+			lost = false
 		}
 		if !sleep(ctx, 5*time.Second) {
 			return
