@@ -53,7 +53,9 @@ func (w *worker) commit(ctx context.Context) error {
 		}
 		w.databaseDown(err)
 		if store.SQLState(err) == "55P03" {
-			w.unblock(ctx)
+			for _, p := range w.batch.Progress() {
+				w.unblock(ctx, p.Topic, p.Partition)
+			}
 		}
 		if !sleep(ctx, delay) {
 			w.giveUp()
@@ -171,29 +173,25 @@ func (w *worker) haltBatch(err error) error {
 	return err
 }
 
-// unblock ends the session that holds the ledger's rows, if it is one of ours:
-// a former owner that was frozen inside its transaction would hold them for
-// ever. Only a current member may do so.
-func (w *worker) unblock(ctx context.Context) {
+// unblock ends the session that holds the partition's row of the ledger, if it
+// is one of ours: a former owner that was frozen inside its transaction would
+// hold it for ever. Only a current member may do so.
+func (w *worker) unblock(ctx context.Context, topic string, partition int32) {
 	if w.conn.IsClosed() || w.generation.Current() != nil {
 		return
 	}
-	var progress *store.Progress
-	for _, p := range w.batch.Progress() {
-		progress = p
-		ended, err := w.endBlocker(ctx, progress)
-		if err != nil && ctx.Err() == nil {
-			w.log.Warn("cannot look for who holds the ledger", "error", err)
-		}
-		if ended > 0 {
-			w.log.Warn("ended the session of a former owner that held the ledger", "topic", p.Topic, "partition", p.Partition, "sessions", ended)
-		}
+	ended, err := w.endBlocker(ctx, topic, partition)
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("cannot look for who holds the ledger", "error", err)
+	}
+	if ended > 0 {
+		w.log.Warn("ended the session of a former owner that held the ledger", "topic", topic, "partition", partition, "sessions", ended)
 	}
 }
 
 // endBlocker waits for the ledger's row in one session and asks in another who
 // keeps it waiting, so that nobody else can be meant.
-func (w *worker) endBlocker(ctx context.Context, p *store.Progress) (ended int, err error) {
+func (w *worker) endBlocker(ctx context.Context, topic string, partition int32) (ended int, err error) {
 	side, err := store.Connect(ctx, w.Options.Database)
 	if err != nil {
 		return 0, err
@@ -202,7 +200,7 @@ func (w *worker) endBlocker(ctx context.Context, p *store.Progress) (ended int, 
 	pid := w.conn.PgConn().PID()
 	waited := make(chan error, 1)
 	go func(conn *pgx.Conn) {
-		_, _, err := store.LockPosition(ctx, conn, p.Topic, p.Partition)
+		_, _, err := store.LockPosition(ctx, conn, topic, partition)
 		waited <- err
 	}(w.conn)
 	defer func() {

@@ -142,6 +142,10 @@ func (w *worker) admitAll(ctx context.Context) error {
 			w.haltPartition(p, h)
 		case ctx.Err() != nil:
 			return err
+		case store.SQLState(err) == "55P03":
+			w.databaseDown(err)
+			w.unblock(ctx, p.name, p.id)
+			return err
 		case store.SQLState(err) != "" || w.conn.IsClosed():
 			w.databaseDown(err)
 			return err
