@@ -5,6 +5,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,11 +46,25 @@ func Hit(window string) {
 			panic(err)
 		}
 	}
-	signal := syscall.SIGKILL
 	if action == "stop" {
-		signal = syscall.SIGSTOP
+		stop()
+		return
 	}
-	if err := syscall.Kill(os.Getpid(), signal); err != nil {
+	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 		panic(err)
 	}
+	select {}
+}
+
+// stop freezes the process until somebody continues it. The signal takes effect
+// when a thread next looks at it: without waiting, this one might leave the
+// window first.
+func stop() {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		panic(err)
+	}
+	<-continued
 }
