@@ -65,6 +65,16 @@ func (s *scene) supply(records int) {
 	s.ProduceExchange(s.trade, records)
 }
 
+// begin has a process enter all partitions in the ledger.
+func (s *scene) begin() {
+	s.t.Helper()
+	s.supply(500)
+	p := s.Start()
+	s.WaitDrained(drainTime)
+	p.Term()
+	p.Wait(30 * time.Second)
+}
+
 // account fails the test where the accounting does not hold just now.
 func (s *scene) account() {
 	s.t.Helper()

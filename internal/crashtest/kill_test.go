@@ -38,7 +38,9 @@ func TestKill(t *testing.T) {
 // groupBehind tells whether the ledger is ahead of the group's offset somewhere.
 func (s *scene) groupBehind() bool {
 	offsets := s.GroupOffsets()
-	for place, next := range s.Ledger(s.Connect()) {
+	conn := s.Connect()
+	defer conn.Close(s.t.Context())
+	for place, next := range s.Ledger(conn) {
 		if committed := offsets[place]; next > committed {
 			return true
 		}

@@ -32,6 +32,7 @@ func (s *Site) Ledger(conn *pgx.Conn) map[Place]int64 {
 func (s *Site) WaitDrained(within time.Duration) {
 	s.t.Helper()
 	conn := s.Connect()
+	defer conn.Close(s.t.Context())
 	deadline := time.Now().Add(within)
 	for {
 		_, end := s.Offsets()

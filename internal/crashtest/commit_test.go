@@ -1,0 +1,115 @@
+package crashtest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/harness"
+	"github.com/thaliumx/persistor/internal/testenv"
+)
+
+// TestCommitUnanswered cuts the connection while the server has committed and
+// not said so: it waits for a standby that does not exist.
+func TestCommitUnanswered(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnPostgres(t)
+	s := newScene(t, harness.On(t, server.Database()))
+	admin, err := pgx.Connect(t.Context(), server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	execute := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	s.supply(1000)
+	p := s.Start(smallBatches)
+	s.WaitDrained(drainTime)
+	for range sized(3, 20) {
+		execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
+		execute("SELECT pg_reload_conf()")
+		s.supply(2000)
+		var pid int
+		harness.Until(t, drainTime, "a commit waits for the standby", func() bool {
+			return admin.QueryRow(t.Context(), `SELECT pid FROM pg_stat_activity
+				WHERE application_name = 'persistor' AND wait_event = 'SyncRep' LIMIT 1`).Scan(&pid) == nil
+		})
+		before, _ := p.Metric("persistor_commits_total", `result="retry"`)
+		var cut bool
+		if err := admin.QueryRow(t.Context(), "SELECT pg_terminate_backend($1, 10000)", pid).Scan(&cut); err != nil || !cut {
+			t.Fatalf("the session that waits is not ended: %v", err)
+		}
+		execute("ALTER SYSTEM RESET synchronous_standby_names")
+		execute("SELECT pg_reload_conf()")
+		harness.Until(t, drainTime, "the process notices that its commit was not answered", func() bool {
+			after, _ := p.Metric("persistor_commits_total", `result="retry"`)
+			return after > before
+		})
+		s.WaitDrained(drainTime)
+		s.account()
+	}
+	// Each batch whose commit was not answered was found to be stored.
+	if n, _ := p.Metric("persistor_commits_total", `result="fenced"`); n == 0 {
+		t.Error("no commit was found to have got through")
+	}
+	s.settle(p)
+}
+
+// TestRefusedAtCommit has the server refuse transactions at their very end, when
+// all rows are written.
+func TestRefusedAtCommit(t *testing.T) {
+	for _, test := range []struct {
+		name, sqlstate string
+	}{
+		{"serialization failure", "40001"},
+		{"deadlock", "40P01"},
+		{"out of memory", "53200"},
+		{"unheard of", "ZZ123"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, harness.New(t))
+			conn := s.Connect()
+			// A sequence is not rolled back: it counts what was refused. An
+			// error that nobody knows halts a partition at the fifth time.
+			refusals := 4
+			_, err := conn.Exec(t.Context(), fmt.Sprintf(`
+				CREATE SEQUENCE refusals;
+				CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+				BEGIN
+					IF nextval('public.refusals') <= %d THEN
+						RAISE EXCEPTION 'refused by the test' USING ERRCODE = '%s';
+					END IF;
+					RETURN NULL;
+				END $$;
+				CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON dingir.ledger
+					DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`, refusals, test.sqlstate))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for round := range sized(1, 5) {
+				if _, err := conn.Exec(t.Context(), "SELECT setval('refusals', 1, false)"); err != nil {
+					t.Fatal(err)
+				}
+				s.supply(2000)
+				p := s.Start(smallBatches)
+				s.WaitDrained(drainTime)
+				var refused int
+				if err := conn.QueryRow(t.Context(), "SELECT last_value FROM refusals").Scan(&refused); err != nil || refused <= refusals {
+					t.Errorf("round %d: %d commits refused, want %d (%v)", round, refused, refusals, err)
+				}
+				refusedMetric, _ := p.Metric("persistor_commits_total")
+				stored, _ := p.Metric("persistor_commits_total", `result="ok"`)
+				if refusedMetric-stored < float64(refusals) {
+					t.Errorf("round %d: the process counts %v refused commits", round, refusedMetric-stored)
+				}
+				s.settle(p)
+			}
+		})
+	}
+}
