@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
@@ -94,7 +95,7 @@ func TestDecimal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := amountOf(raw)
-			wrong, ok := err.(*Error)
+			wrong, ok := errors.AsType[*Error](err)
 			if !ok || !strings.HasPrefix(wrong.Reason, "amount is ") {
 				t.Fatalf("got %q and error %v, expected a reason with the field", got, err)
 			}

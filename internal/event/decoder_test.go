@@ -66,12 +66,12 @@ func (m *messages) decode(base string, value []byte) error {
 }
 
 // edit replaces the one place where old stands.
-func edit(t testing.TB, base, old, new string) []byte {
+func edit(t testing.TB, base, old, replacement string) []byte {
 	t.Helper()
 	if strings.Count(base, old) != 1 {
 		t.Fatalf("%q stands %d times in %s", old, strings.Count(base, old), base)
 	}
-	return []byte(strings.Replace(base, old, new, 1))
+	return []byte(strings.Replace(base, old, replacement, 1))
 }
 
 func TestPoison(t *testing.T) {
@@ -285,7 +285,7 @@ func TestEveryCut(t *testing.T) {
 	for _, base := range everyMessage {
 		for i := range base {
 			// The exact capacity lets a read beyond the end be seen.
-			if err := m.decode(base, slices.Clip([]byte(base[:i]))); err == nil || err == error(ErrForeign) {
+			if err := m.decode(base, slices.Clip([]byte(base[:i]))); err == nil || errors.Is(err, ErrForeign) {
 				t.Errorf("accepted %q", base[:i])
 			}
 		}

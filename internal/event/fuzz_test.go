@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func valuesIn(t *testing.T, base string) (found [][2]int) {
 	d := jsontext.NewDecoder(strings.NewReader(base))
 	for {
 		_, err := d.ReadToken()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return found
 		}
 		if err != nil {
@@ -83,7 +84,7 @@ func agree(t *testing.T, m *messages, data []byte) {
 	isObject := valid && jsontext.Value(data).Kind() == '{'
 	for _, base := range typeOf {
 		err := m.decode(base, data)
-		switch wrong, _ := err.(*Error); {
+		switch wrong, _ := errors.AsType[*Error](err); {
 		case err == nil && !isObject:
 			t.Errorf("accepted what is no JSON object: %q", data)
 		case err == nil:

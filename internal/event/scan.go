@@ -58,7 +58,8 @@ func (d *Decoder) object(i, depth int, s *shape) int {
 		if i >= len(src) || src[i] != '"' {
 			return d.syntax(i, "a key")
 		}
-		f, end := noField, i+1
+		f := noField
+		var end int
 		if s != nil && expected < len(s.keys) && expectedKey(src[i+1:], s.keys[expected]) {
 			f, end = field(expected), i+1+len(s.keys[expected])
 		} else {

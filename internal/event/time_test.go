@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -74,7 +75,7 @@ func TestEngineTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := secondsOf(raw)
-			wrong, ok := err.(*Error)
+			wrong, ok := errors.AsType[*Error](err)
 			if !ok || !strings.HasPrefix(wrong.Reason, "time is ") {
 				t.Fatalf("got %d and error %v, expected a reason with the field", got, err)
 			}
@@ -138,7 +139,7 @@ func TestISOTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := isoOf(t, raw)
-			wrong, ok := err.(*Error)
+			wrong, ok := errors.AsType[*Error](err)
 			if !ok || !strings.HasPrefix(wrong.Reason, "timestamp is ") {
 				t.Fatalf("got %d and error %v, expected a reason with the field", got, err)
 			}

@@ -85,15 +85,14 @@ func (d *Decoder) takerOfRoles() Side {
 	const words = "MAKER or TAKER"
 	ask := d.choice(tradeAskRole, words, "MAKER", "TAKER")
 	bid := d.choice(tradeBidRole, words, "MAKER", "TAKER")
-	switch {
-	case ask == bid:
+	if ask == bid {
 		d.fail("ask_role and bid_role are the same, one must be MAKER and one TAKER")
 		return NoSide
-	case ask == 1:
-		return Ask
-	default:
-		return Bid
 	}
+	if ask == 1 {
+		return Ask
+	}
+	return Bid
 }
 
 func (d *Decoder) documentedTrade(t *Trade) {

@@ -134,7 +134,7 @@ func (c *Client) roundTrip(ctx context.Context, x protocol.Message, wait time.Du
 			return context.DeadlineExceeded
 		}
 		// Not wrapped: it is not the caller's deadline that passed.
-		return fmt.Errorf("%w: %v", ErrNoAnswer, err)
+		return fmt.Errorf("%w: %v", ErrNoAnswer, err) //nolint:errorlint // see above
 	}
 	return err
 }

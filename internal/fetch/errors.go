@@ -46,7 +46,7 @@ func (e *BrokerError) Unwrap() error { return e.Code }
 // describe says what a code means to a reader of one partition, and leaves the
 // codes that have no special meaning here to kafka-go's table.
 func describe(code kafka.Error) string {
-	text := ""
+	var text string
 	switch code {
 	case kafka.OffsetOutOfRange:
 		text = "the log does not reach this offset: retention went past it or the log was truncated below it; compare it with the watermarks"

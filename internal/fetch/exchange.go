@@ -24,7 +24,7 @@ type exchange struct {
 	answer  []byte
 }
 
-func (x *exchange) ApiKey() protocol.ApiKey { return x.key }
+func (x *exchange) ApiKey() protocol.ApiKey { return x.key } //nolint:revive // kafka-go's name
 
 // Required makes the transport call RawExchange whatever versions it has
 // negotiated for its own messages.
@@ -53,7 +53,7 @@ func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 
 // begin starts a request with its header (version 2, the flexible one).
 func (x *exchange) begin(version int16, clientID string) []byte {
-	b := append(x.request[:0], 0, 0, 0, 0) // size, set by end
+	b := append(x.request[:0], 0, 0, 0, 0) //nolint:gocritic // the size, set by end, which keeps the slice
 	b = appendInt16(b, int16(x.key))
 	b = appendInt16(b, version)
 	b = appendInt32(b, x.correlation)

@@ -93,7 +93,7 @@ func TestRecreatedTopic(t *testing.T) {
 					}
 				}
 				if !isBrokerError(p.Err, kafka.UnknownTopicID, kafka.UnknownTopicOrPartition) {
-					return fmt.Errorf("error %v", p.Err)
+					return fmt.Errorf("error %w", p.Err)
 				}
 				return nil
 			})

@@ -6,11 +6,11 @@ import "errors"
 type Kind uint8
 
 const (
-	// Done: the answer holds no more of this partition; ask again from Position.
+	// Done means that the answer holds no more of this partition; ask again from Position.
 	Done Kind = iota
-	// Data: Part.Record is the next record.
+	// Data means that Part.Record is the next record.
 	Data
-	// Gap: Part.Gap is a range of positions that hold no record for a reader of
+	// Gap means that Part.Gap is a range of positions that hold no record for a reader of
 	// committed data.
 	Gap
 )

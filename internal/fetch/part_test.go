@@ -169,7 +169,7 @@ func TestJumps(t *testing.T) {
 			if got := describeItems(items); got != tt.want {
 				t.Errorf("items before it %q, want %q", got, tt.want)
 			}
-			if _, again := p.Next(); again != err {
+			if _, again := p.Next(); !errors.Is(again, err) {
 				t.Errorf("then %v, want the same error", again)
 			}
 		})

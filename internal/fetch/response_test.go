@@ -68,7 +68,7 @@ func TestAnswerOfOnePartition(t *testing.T) {
 	if !errors.Is(p.Err, kafka.UnknownTopicID) || p.HighWatermark != 1000 || p.LastStable != 900 || p.LogStart != 3 {
 		t.Errorf("%+v", p)
 	}
-	if kind, err := p.Next(); kind != Done || err != p.Err {
+	if kind, err := p.Next(); kind != Done || !errors.Is(err, p.Err) {
 		t.Errorf("next: %v %v, want the refusal", kind, err)
 	}
 	if !Retriable(p.Err) || !NeedsMetadata(p.Err) {
