@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
@@ -43,6 +44,11 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	if err != nil {
 		return err
 	}
+	if pos.Next != p.committed {
+		p.stuck = false // an operator moved it
+	}
+	p.committed = pos.Next
+	p.show(func(v *httpserver.Partition) { v.NextOffset = pos.Next })
 	if h := compare(pos, cluster.ID, topic.ID, m); h != nil {
 		return h
 	}

@@ -51,7 +51,10 @@ func (w *worker) commit(ctx context.Context) error {
 		case store.Fault:
 			delay = max(delay, 2*time.Second)
 		}
-		w.databaseDown(err)
+		// One of two that lock each other out tries again, and that is that.
+		if state := store.SQLState(err); state != "40P01" && state != "40001" || delay > 500*time.Millisecond {
+			w.databaseDown(err)
+		}
 		if store.SQLState(err) == "55P03" {
 			for _, p := range w.batch.Progress() {
 				w.unblock(ctx, p.Topic, p.Partition)

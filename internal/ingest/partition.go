@@ -71,9 +71,6 @@ func (p *partition) sawLog(start, high int64) {
 // admit takes the partition into work from the ledger's position.
 func (p *partition) admit(pos store.Position) {
 	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
-	if pos.Next != p.committed {
-		p.stuck = false
-	}
 	p.committed, p.archived, p.next = pos.Next, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {
 		v.NextOffset = pos.Next
