@@ -74,3 +74,11 @@ demo: build up ## a simulated exchange into the daemon: rows, lag, audit
 .PHONY: bench
 bench: build up ## the daemon beside the database's limit and psql; BENCH='-rounds 5' and so on
 	$(ENV) go run ./cmd/bench $(BENCH)
+
+.PHONY: crash
+crash: go up ## kill, freeze and cut off the daemon some 200 times; half an hour
+	$(ENV) PERSISTOR_CRASH=full go test -count=1 -timeout 90m -v ./internal/crashtest
+
+.PHONY: mutants
+mutants: go up ## faults put in on purpose, each of which a crash test must find
+	$(ENV) PERSISTOR_MUTANTS=all go test -count=1 -timeout 30m -v -run TestMutants ./internal/crashtest

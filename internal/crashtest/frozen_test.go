@@ -48,13 +48,20 @@ func TestFrozenOwner(t *testing.T) {
 				s.WaitDrained(drainTime)
 				s.account()
 
+				conn := s.Connect()
+				stood := s.Ledger(conn)
 				former.Thaw()
-				s.supply(2000)
 				// It comes back as a member like any other.
 				harness.Until(t, drainTime, "both are members", func() bool {
+					for place, next := range s.Ledger(conn) {
+						if next < stood[place] {
+							t.Fatalf("accounting violated: the ledger of %s partition %d went back from %d to %d", place.Topic, place.Partition, stood[place], next)
+						}
+					}
 					state, members := s.GroupState()
 					return state == "Stable" && members == 2
 				})
+				conn.Close(t.Context())
 				if test.window == "fetched" {
 					if n, _ := former.Metric("persistor_commits_total", `result="fenced"`); n == 0 {
 						t.Error("the former owner was never refused by the ledger")
