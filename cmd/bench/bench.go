@@ -30,6 +30,7 @@ type bench struct {
 	server    *url.URL // of the database server
 	directory string   // of temporary files
 	databases int      // made so far
+	broker    int      // process id, 0 if unknown
 	total     int64    // records in the backlog
 	report    report
 }
@@ -39,7 +40,7 @@ func prepare(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, name: fmt.Sprintf("bench%d", time.Now().Unix()), config: c}
+	b := &bench{options: o, name: fmt.Sprintf("bench%d", time.Now().Unix()), config: c, broker: brokerPID()}
 	b.config.Kafka.TopicPrefix = b.name + "."
 	if b.server, err = url.Parse(c.Database.URL.Reveal()); err != nil || b.server.Host == "" {
 		return nil, errors.New("PERSISTOR_DATABASE_URL must be a URL here, of a server where databases may be made; `make bench` sets it")

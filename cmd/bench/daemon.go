@@ -44,8 +44,7 @@ func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, er
 		return "", err
 	}
 	defer conn.Close(ctx)
-	broker := brokerPID()
-	brokerBefore, machineBefore := cpuSeconds(broker), machineSeconds()
+	brokerBefore, machineBefore := cpuSeconds(b.broker), machineSeconds()
 	d, err := b.startDaemon(ctx, database)
 	if err != nil {
 		return "", err
@@ -66,7 +65,7 @@ func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, er
 	end := time.Now()
 	f := daemonFigures{
 		Seconds:   end.Sub(d.started).Seconds(),
-		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(broker) - brokerBefore,
+		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(b.broker) - brokerBefore,
 		PeakMemory: peakMemory(d.cmd.Process.Pid), Load: loadAverage(),
 	}
 	if f.DatabaseCPU, err = sessionSeconds(ctx, conn); err != nil {

@@ -66,17 +66,24 @@ func statusField(path, name string) string {
 	return ""
 }
 
-// brokerPID finds a Kafka broker on this machine, 0 if there is none.
-func brokerPID() int {
+// brokerPID finds the Kafka broker of the local stack, or any on this machine;
+// 0 if there is none. Tests start others, so it is to be found once a run.
+func brokerPID() (pid int) {
 	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range list {
 		line, err := os.ReadFile(path)
-		if err == nil && strings.Contains(string(line), "\x00kafka.Kafka\x00") {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			return pid
+		if err != nil || !strings.Contains(string(line), "\x00kafka.Kafka\x00") {
+			continue
+		}
+		local := strings.Contains(string(line), "/.devstack/kafka/")
+		if local || pid == 0 {
+			pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		}
+		if local {
+			break
 		}
 	}
-	return 0
+	return pid
 }
 
 // loadAverage is that of the last minute: what others do on this machine shows
