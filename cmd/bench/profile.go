@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"runtime/pprof"
@@ -30,7 +29,7 @@ func (b *bench) profiles(ctx context.Context) error {
 	consumer := b.config.Consumer
 	consumer.GroupID = b.group()
 	d, err := ingest.New(ingest.Options{Kafka: b.config.Kafka, Consumer: consumer, Ingest: b.config.Ingest,
-		Database: store.Options{URL: database, SynchronousCommit: true}}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+		Database: store.Options{URL: database, SynchronousCommit: true}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
