@@ -122,7 +122,7 @@ func copyTree(t *testing.T) string {
 		if !d.Type().IsRegular() || strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
-		content, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // A file of this tree.
+		content, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (m mutant) apply(t *testing.T, tree string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply := exec.CommandContext(t.Context(), "git", "apply", "--whitespace=nowarn", patch) //nolint:gosec // A file of this tree.
+	apply := exec.CommandContext(t.Context(), "git", "apply", "--whitespace=nowarn", patch)
 	apply.Dir = tree
 	// The copy may lie inside of another repository, whose concern it is not.
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(tree))
@@ -162,7 +162,7 @@ func runTest(t *testing.T, binary string, m mutant) (output string, passed bool)
 	for _, part := range strings.Split(m.test, "/") {
 		pattern = append(pattern, "^"+part+"$")
 	}
-	command := exec.CommandContext(ctx, self, "-test.v", "-test.run", strings.Join(pattern, "/")) //nolint:gosec // This program.
+	command := exec.CommandContext(ctx, self, "-test.v", "-test.run", strings.Join(pattern, "/"))
 	// TERM, so that the test ends what it started.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 30 * time.Second

@@ -40,7 +40,7 @@ func TestTruncatedLog(t *testing.T) {
 			if v.Topic != place.Topic || v.Partition != int(place.Partition) {
 				continue
 			}
-			switch v.State {
+			switch v.State { //nolint:exhaustive // of the others nothing follows yet
 			case httpserver.Halted:
 				return v.Reason
 			case httpserver.Running:

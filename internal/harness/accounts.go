@@ -113,7 +113,7 @@ func (a *accounts) readLog(ctx context.Context, tx pgx.Tx) error {
 			if _, there := a.log[r.Offset]; there {
 				a.twice = append(a.twice, r.Offset)
 			}
-			a.log[r.Offset] = logged{int64(xxhash.Sum64(r.Value)), keyHash(r.Key, r.Value), r.Time} //nolint:gosec // The contract's own conversion.
+			a.log[r.Offset] = logged{int64(xxhash.Sum64(r.Value)), keyHash(r.Key, r.Value), r.Time}
 			return nil
 		})
 	})
@@ -122,7 +122,7 @@ func (a *accounts) readLog(ctx context.Context, tx pgx.Tx) error {
 // keyHash tells keys apart, null from empty included, and null from empty
 // values, which the value's own hash does not.
 func keyHash(key, value []byte) int64 {
-	h := int64(xxhash.Sum64(key)) //nolint:gosec // Any conversion will do.
+	h := int64(xxhash.Sum64(key))
 	if key == nil {
 		h ^= 1
 	}

@@ -40,7 +40,7 @@ func Build(dir, path string) error {
 	if err != nil {
 		return fmt.Errorf("make a place for the program under test: %w", err)
 	}
-	defer os.Remove(fresh.Name())
+	defer func() { _ = os.Remove(fresh.Name()) }() // gone already, if all went well
 	fresh.Close()
 	//nolint:gosec,noctx // The program and its arguments are ours; go test bounds the time.
 	build := exec.Command("go", "build", "-tags", "failpoint", "-o", fresh.Name(), "github.com/thaliumx/persistor/cmd/persistor")

@@ -58,7 +58,7 @@ func (s *Site) ProduceExchange(x *exchange.Exchange, records int) {
 			for _, m := range x.Step() {
 				at := s.placed[m.Topic]
 				s.placed[m.Topic]++
-				chunk = append(chunk, Record{m.Topic, int32(at / stay % partitions[m.Topic]), m.Key, m.Value, m.Headers, m.Time}) //nolint:gosec // Below 6.
+				chunk = append(chunk, Record{m.Topic, int32(at / stay % partitions[m.Topic]), m.Key, m.Value, m.Headers, m.Time})
 				produced++
 			}
 		}
@@ -118,7 +118,7 @@ func (s *Site) listOffsets(at int64) map[Place]int64 {
 		t.Topic = s.Prefix + topic.Name
 		for i := range topic.Partitions {
 			p := kmsg.NewListOffsetsRequestTopicPartition()
-			p.Partition, p.Timestamp = int32(i), at //nolint:gosec // Below 6.
+			p.Partition, p.Timestamp = int32(i), at
 			t.Partitions = append(t.Partitions, p)
 		}
 		req.Topics = append(req.Topics, t)

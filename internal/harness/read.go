@@ -48,7 +48,10 @@ func (r *Read) rowTime(topic string) int64 {
 
 // valueTime reads an engine's message's own time; a half may round either way.
 func valueTime(value []byte) int64 {
-	var m struct{ Timestamp, Time json.RawMessage }
+	var m struct {
+		Timestamp json.RawMessage `json:"timestamp"`
+		Time      json.RawMessage `json:"time"`
+	}
 	if json.Unmarshal(value, &m) != nil {
 		return 0
 	}
@@ -123,8 +126,8 @@ func (s *Site) readTopics(a *accounts) map[Place][]Read {
 func (a *accounts) read(place Place, r *kgo.Record) Read {
 	read := Read{
 		Offset: r.Offset, Time: r.Timestamp.UnixMilli(),
-		Key:     bytes.Clone(r.Key),           // a piece of the batch, which must not be kept
-		Hash:    int64(xxhash.Sum64(r.Value)), //nolint:gosec // The contract's own conversion.
+		Key:     bytes.Clone(r.Key), // a piece of the batch, which must not be kept
+		Hash:    int64(xxhash.Sum64(r.Value)),
 		keyHash: keyHash(r.Key, r.Value),
 	}
 	list := a.stored[source{a.ledger[place].topicID, place.Partition, r.Offset}]

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -74,7 +75,7 @@ func TestWhatWouldLoseOrDoubleHaltsItsPartitionOnly(t *testing.T) {
 		_, end := s.Offsets()
 		ledger := s.Ledger(s.conn)
 		for place, offset := range end {
-			_, bad := want[strings.TrimPrefix(place.Topic, s.Prefix)+"/"+string(rune('0'+place.Partition))]
+			_, bad := want[strings.TrimPrefix(place.Topic, s.Prefix)+"/"+strconv.Itoa(int(place.Partition))]
 			if !bad && ledger[place] != offset {
 				return false
 			}

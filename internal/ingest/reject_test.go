@@ -16,7 +16,7 @@ import (
 // poison are values that can be stored nowhere, each for a reason of its own.
 func poison() map[string][]byte {
 	const good = `{"time":1700000000.5,"user_from":1,"user_to":2,"asset":"ETH","amount":"1.5","signature":""}`
-	with := func(old, new string) []byte { return []byte(strings.Replace(good, old, new, 1)) }
+	with := func(old, other string) []byte { return []byte(strings.Replace(good, old, other, 1)) }
 	return map[string][]byte{
 		"tombstone":           nil,
 		"empty":               {},

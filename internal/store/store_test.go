@@ -81,9 +81,9 @@ func (r *rig) count(sql string, args ...any) int {
 }
 
 // equal checks what a query of one number returns.
-func (r *rig) equal(want int, sql string, args ...any) {
+func (r *rig) equal(want int, sql string) {
 	r.t.Helper()
-	if n := r.count(sql, args...); n != want {
+	if n := r.count(sql); n != want {
 		r.t.Errorf("%s: %d, want %d", sql, n, want)
 	}
 }
