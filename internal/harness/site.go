@@ -96,7 +96,7 @@ func (s *Site) environment(settings []string) []string {
 // what it printed.
 func (s *Site) Command(arguments ...string) (exit int, output string) {
 	s.t.Helper()
-	command := exec.CommandContext(s.t.Context(), Binary(s.t), arguments...)
+	command := exec.CommandContext(s.t.Context(), Binary(s.t), arguments...) //nolint:gosec // the program under test
 	command.Env = s.environment(nil)
 	text, err := command.CombinedOutput()
 	var failed *exec.ExitError
