@@ -18,8 +18,7 @@ import (
 var filledTables = []string{"trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users",
 	"event_log", "gaps", "rejects", "duplicates"}
 
-// exportCSV writes the tables that the daemon has filled to CSV files of so many
-// rows as its batches have: larger transactions are slower.
+// exportCSV writes the tables that the daemon has filled to CSV files.
 func (b *bench) exportCSV(ctx context.Context, database string) error {
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
@@ -28,7 +27,7 @@ func (b *bench) exportCSV(ctx context.Context, database string) error {
 	defer conn.Close(ctx)
 	size := int64(0)
 	for _, table := range filledTables {
-		w := &splitter{path: filepath.Join(b.directory, table), rows: b.config.Ingest.BatchRecords}
+		w := &splitter{path: filepath.Join(b.directory, table), rows: b.csvRows}
 		_, err := conn.PgConn().CopyTo(ctx, w, "COPY (SELECT * FROM dingir."+table+") TO STDOUT (FORMAT csv)")
 		if closing := w.close(); err == nil {
 			err = closing
@@ -125,6 +124,7 @@ func (b *bench) runCSV(ctx context.Context, n int) (seconds float64, err error) 
 			turn++
 		}
 	}
+	settle(ctx)
 	start := time.Now()
 	copying, copyingCtx := errgroup.WithContext(ctx)
 	for i := range scripts {

@@ -44,6 +44,7 @@ func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, er
 		return "", err
 	}
 	defer conn.Close(ctx)
+	settle(ctx)
 	brokerBefore, machineBefore := cpuSeconds(b.broker), machineSeconds()
 	d, err := b.startDaemon(ctx, database)
 	if err != nil {

@@ -65,6 +65,7 @@ func (b *bench) runLimit(ctx context.Context, n int) (seconds float64, err error
 	// This process's collector has no part in the limit.
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	settle(ctx)
 	machineBefore := machineSeconds()
 	start := time.Now()
 	writing, writingCtx := errgroup.WithContext(ctx)

@@ -25,6 +25,7 @@ type options struct {
 	bigBytes    int
 	rate        int
 	paced       time.Duration
+	csvRows     int
 	skip        string
 	json        string
 	profile     string
@@ -51,6 +52,7 @@ func run(ctx context.Context) error {
 	flags.IntVar(&o.bigBytes, "big-bytes", 10<<20-4096, "size of each of those")
 	flags.IntVar(&o.rate, "rate", 5000, "records per second of the latency run")
 	flags.DurationVar(&o.paced, "paced", 30*time.Second, "how long the latency run takes")
+	flags.IntVar(&o.csvRows, "csv-rows", 20_000, "rows in each CSV file, hence in each of psql's transactions; the daemon's are as large")
 	flags.StringVar(&o.skip, "skip", "", "what not to measure, separated by commas: limit, psql, latency")
 	flags.StringVar(&o.json, "json", "", "write the figures to this `file` too")
 	flags.StringVar(&o.profile, "profile", "", "only profile the daemon's code, run in this process, into this `file`")
@@ -61,8 +63,8 @@ func run(ctx context.Context) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if o.records < 1 || o.rounds < 1 || o.connections < 1 || o.rate < 1 {
-		return errors.New("-records, -rounds, -connections and -rate must be positive")
+	if o.records < 1 || o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.csvRows < 1 {
+		return errors.New("-records, -rounds, -connections, -rate and -csv-rows must be positive")
 	}
 	b, err := prepare(ctx, o)
 	if err != nil {

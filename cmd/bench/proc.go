@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ticksPerSecond is the unit of CPU times in /proc: USER_HZ, 100 on every Linux
@@ -84,6 +87,19 @@ func brokerPID() (pid int) {
 		}
 	}
 	return pid
+}
+
+// settle waits until the machine has little else to do, but not for ever: a run
+// then goes on beside whatever it is.
+func settle(ctx context.Context) {
+	const patience, look, busy = 30 * time.Second, 500 * time.Millisecond, 0.1
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; {
+		before := machineSeconds()
+		time.Sleep(look)
+		if machineSeconds()-before < busy*look.Seconds()*float64(runtime.NumCPU()) {
+			return
+		}
+	}
 }
 
 // loadAverage is that of the last minute: what others do on this machine shows

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -24,7 +23,7 @@ const segmentVersion = 1
 type segment struct {
 	zw                         *s2.Writer
 	out                        bytes.Buffer
-	head                       []byte
+	record                     []byte
 	log                        Log
 	records                    int
 	first, last                int64 // offsets
@@ -45,16 +44,15 @@ func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) err
 		s.log = log
 		s.first, s.last, s.previous, s.earliest, s.latest = offset, offset, 0, at, at
 	}
-	h := binary.AppendUvarint(s.head[:0], uint64(offset-s.last))
-	h = binary.AppendVarint(h, at-s.previous)
-	h = append(appendLength(h, key), key...)
-	h = appendLength(h, value)
-	s.head = h
-	_, err1 := s.zw.Write(h)
-	_, err2 := s.zw.Write(value)
-	h = append(binary.AppendUvarint(h[:0], uint64(len(headers))), headers...)
-	_, err3 := s.zw.Write(h)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	r := binary.AppendUvarint(s.record[:0], uint64(offset-s.last))
+	r = binary.AppendVarint(r, at-s.previous)
+	r = append(appendLength(r, key), key...)
+	r = append(appendLength(r, value), value...)
+	r = append(binary.AppendUvarint(r, uint64(len(headers))), headers...)
+	if s.record = r; cap(r) > 1<<20 {
+		s.record = nil // one unusually big record must not be remembered
+	}
+	if _, err := s.zw.Write(r); err != nil {
 		return fmt.Errorf("compress the event log: %w", err)
 	}
 	s.records++
