@@ -123,6 +123,10 @@ BEGIN
          WHERE topic_id = of_topic_id AND partition = of_partition
            AND "offset" >= expected AND "offset" < next
            AND resolved_at IS NULL AND NOT ("offset" = ANY (rejected));
+        -- Those that are duplicates still are noted again in this transaction.
+        DELETE FROM dingir.duplicates
+         WHERE topic_id = of_topic_id AND partition = of_partition
+           AND "offset" >= expected AND "offset" < next;
         -- Everything from here on is read again, and its gaps noted again; but what
         -- lies before the event log's end is not archived again, so its gaps stay.
         reread := greatest(expected, (SELECT last_offset + 1 FROM dingir.event_log

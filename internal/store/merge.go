@@ -49,7 +49,7 @@ func (b *Batch) mergeTable(ctx context.Context, conn *pgx.Conn, id tableID, bad 
 			continue
 		}
 		src := r.source()
-		if !r.same(other, len(t.columns)) {
+		if !r.same(other, t) {
 			bad.Records = append(bad.Records, BadRecord{Source: src, Reason: "hash collision: dingir." + t.name +
 				" has a row of the same identity and content_hash with other content"})
 			continue

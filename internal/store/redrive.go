@@ -103,7 +103,7 @@ func (b *Batch) insert(ctx context.Context, tx pgx.Tx, id tableID, r Stored) (du
 	if !there {
 		return false, fmt.Errorf("the row of reject %d was in dingir.%s and is gone: try again", r.ID, t.name)
 	}
-	if !row.same(other, len(t.columns)) {
+	if !row.same(other, t) {
 		return false, &BadRecords{Records: []BadRecord{{Source: row.source(),
 			Reason: "hash collision: dingir." + t.name + " has a row of the same identity and content_hash with other content"}}}
 	}

@@ -152,8 +152,8 @@ func (w row) source() Source {
 
 // same tells whether two rows of one table hold the same but for the record
 // that they came from.
-func (w row) same(other row, columns int) bool {
-	for i := range columns - 3 {
+func (w row) same(other row, t *table) bool {
+	for i := range len(t.columns) - t.record {
 		if (w.fields[i] == nil) != (other.fields[i] == nil) || !bytes.Equal(w.fields[i], other.fields[i]) {
 			return false
 		}

@@ -35,6 +35,7 @@ type table struct {
 	types   []string // of the identity's columns, for unnest
 	key     int      // so many leading columns are the row's identity; 0: the table takes no part in merging
 	time    int      // which of them is the hypertable's time; -1: none
+	record  int      // so many trailing columns tell of the record, not of its value
 	copySQL string
 }
 
@@ -65,13 +66,16 @@ var tables = [tableCount]table{
 }
 
 func newTable(name string, key, time int, columns string) table {
-	t := table{name: name, key: key, time: time}
+	t := table{name: name, key: key, time: time, record: len(strings.Fields(sourceColumns))}
 	for _, c := range strings.Fields(columns) {
 		column, kind, _ := strings.Cut(c, ":")
 		t.columns = append(t.columns, column)
 		if kind != "" {
 			t.types = append(t.types, kind)
 		}
+	}
+	if name == "users" {
+		t.record++ // registered_at is the record's timestamp: a retry has another
 	}
 	t.copySQL = "COPY dingir." + name + " (" + strings.Join(t.columns, ", ") + ") FROM STDIN (FORMAT binary)"
 	return t

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/thaliumx/persistor/internal/event"
 )
 
 func TestWriteIsFencedByTheLedger(t *testing.T) {
@@ -98,6 +100,48 @@ func TestWriteFindsDuplicates(t *testing.T) {
 	}
 	r.equal(4, "SELECT count(*) FROM dingir.duplicates")
 	r.equal(7, "SELECT count(*) FROM dingir.internal_transfers")
+}
+
+// Where rows were lost and the ledger is moved back to mend it, a position that
+// was a duplicate may be the first to bring the row again.
+func TestADuplicateBecomesARow(t *testing.T) {
+	r := newRig(t)
+	log := r.begin("p.internaltransfer", 0, 0)
+	b := NewBatch()
+	p := b.Partition(log, 0, 0)
+	for offset, content := range []int{1, 2, 1, 2} {
+		add(b, p, int64(offset), content)
+	}
+	r.write(b)
+	r.exec("DELETE FROM dingir.internal_transfers WHERE content_hash = $1", hashOf(1))
+	r.exec("UPDATE dingir.ledger SET next_offset = 2")
+	b.Reset()
+	p = b.Partition(log, 2, 0)
+	add(b, p, 2, 1)
+	add(b, p, 3, 2)
+	r.write(b)
+	if got, want := r.text(`SELECT src_offset FROM dingir.internal_transfers ORDER BY 1`), "1\n2\n"; got != want {
+		t.Errorf("rows from offsets %q, want %q", got, want)
+	}
+	if got, want := r.text(`SELECT "offset" FROM dingir.duplicates`), "3\n"; got != want {
+		t.Errorf("duplicates at offsets %q, want %q", got, want)
+	}
+}
+
+// A user's row has the record's timestamp in it, which a retry's differs in.
+func TestTheSameUserAtAnotherTimeIsADuplicate(t *testing.T) {
+	r := newRig(t)
+	log := r.begin("p.registeruser", 0, 0)
+	b := NewBatch()
+	p := b.Partition(log, 0, 0)
+	u := &event.User{UserID: 3, L1Address: event.Text("0x"), L2Pubkey: event.Text("0x")}
+	for offset := range int64(2) {
+		b.Record(p, offset, 9)
+		b.User(Source{log.TopicID, 0, offset, 9}, event.Micros(1_700_000_000_000_000+offset), u)
+	}
+	r.write(b)
+	r.equal(1, "SELECT count(*) FROM dingir.users")
+	r.equal(1, `SELECT count(*) FROM dingir.duplicates WHERE "offset" = 1`)
 }
 
 // Equal identity and hash with other columns cannot be told apart from the
@@ -192,8 +236,14 @@ func TestWriteCutShort(t *testing.T) {
 	if _, err := blocker.Exec(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
-	r.write(b)
+	// The server had all of it, so it may commit what nobody waits for any more.
+	if err := Write(t.Context(), r.conn, b); err != nil && Classify(err) != Fenced {
+		t.Fatal(err)
+	}
 	r.equal(1, "SELECT count(*) FROM dingir.internal_transfers")
+	if next := r.position(log.Topic, 0).Next; next != 1 {
+		t.Errorf("the ledger stands at %d, want 1", next)
+	}
 }
 
 func (r *rig) waitFor(what string, condition func() bool) {
