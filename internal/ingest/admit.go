@@ -14,6 +14,33 @@ import (
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
+// ledgerEvery is how often the ledger is compared with where we think it stands.
+const ledgerEvery = 2 * time.Second
+
+// noticeMoves has partitions looked up anew whose ledger somebody has moved.
+// Where records come the fence would tell; on a quiet topic nothing would.
+func (w *worker) noticeMoves(ctx context.Context) error {
+	if time.Since(w.compared) < ledgerEvery {
+		return nil
+	}
+	w.compared = time.Now()
+	ledger, err := store.Positions(ctx, w.conn)
+	if err != nil {
+		return err
+	}
+	at := map[store.Log]int64{}
+	for _, pos := range ledger {
+		at[pos.Log] = pos.Next
+	}
+	for _, p := range w.partitions {
+		if next, known := at[p.log]; p.admitted && (!known || next != p.committed) {
+			w.log.Info("the ledger was moved; going on from there", "topic", p.name, "partition", p.id, "offset", p.committed, "ledger", next)
+			p.waits("being looked up in the ledger")
+		}
+	}
+	return nil
+}
+
 // admit compares a partition's ledger with its log and takes it into work. A
 // *Halt says that going on would lose or double records; any other error that it
 // could not be found out.

@@ -70,6 +70,8 @@ func (p *partition) sawLog(start, high int64) {
 
 // admit takes the partition into work from the ledger's position.
 func (p *partition) admit(pos store.Position) {
+	// An operator who moved it past what it was stuck at has decided.
+	p.stuck = p.stuck && pos.Log == p.log && pos.Next == p.committed
 	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
 	p.committed, p.archived, p.next = pos.Next, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {

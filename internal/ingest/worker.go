@@ -36,6 +36,7 @@ type worker struct {
 	committer  *committer
 
 	conn     *pgx.Conn
+	compared time.Time // when the ledger was last looked at as a whole
 	cluster  *fetch.Cluster
 	fetchers map[int32]*fetcher // by leader
 	answers  chan *fetcher
@@ -120,6 +121,12 @@ func (w *worker) connect(ctx context.Context) error {
 
 // admitAll looks at each partition that is not in work.
 func (w *worker) admitAll(ctx context.Context) error {
+	if err := w.noticeMoves(ctx); err != nil {
+		if ctx.Err() == nil {
+			w.databaseDown(err)
+		}
+		return err
+	}
 	for _, p := range w.partitions {
 		if p.admitted || time.Now().Before(p.retryAt) {
 			continue
