@@ -27,6 +27,19 @@ func (s *Site) Ledger(conn *pgx.Conn) map[Place]int64 {
 	return ledger
 }
 
+// Behind lists the partitions whose ledger does not stand at the log's end.
+func (s *Site) Behind(conn *pgx.Conn) (behind []string) {
+	s.t.Helper()
+	_, end := s.Offsets()
+	ledger := s.Ledger(conn)
+	for place, offset := range end {
+		if next, found := ledger[place]; !found || next != offset {
+			behind = append(behind, fmt.Sprintf("%s/%d at %d of %d", place.Topic, place.Partition, next, offset))
+		}
+	}
+	return behind
+}
+
 // WaitDrained returns when the ledger stands at the end of every partition of
 // every topic, and fails the test where that takes longer.
 func (s *Site) WaitDrained(within time.Duration) {
@@ -35,14 +48,7 @@ func (s *Site) WaitDrained(within time.Duration) {
 	defer conn.Close(s.t.Context())
 	deadline := time.Now().Add(within)
 	for {
-		_, end := s.Offsets()
-		ledger := s.Ledger(conn)
-		var behind []string
-		for place, offset := range end {
-			if next, found := ledger[place]; !found || next != offset {
-				behind = append(behind, fmt.Sprintf("%s/%d at %d of %d", place.Topic, place.Partition, next, offset))
-			}
-		}
+		behind := s.Behind(conn)
 		if len(behind) == 0 {
 			return
 		}
