@@ -30,7 +30,7 @@ func TestFrozenOwner(t *testing.T) {
 			s.begin()
 			for hit := range sized(1, 20) {
 				s.supply(3000)
-				former := s.Start(smallBatches, harness.Failpoint(test.window, "stop", 1+hit%3))
+				former := s.Start(smallBatches, harness.Failpoint(test.window, "stop", 1+hit%2))
 				harness.Until(t, drainTime, "the process freezes", func() bool { return former.Hit() && former.Stopped() })
 				if test.holds {
 					conn := s.Connect()

@@ -46,6 +46,7 @@ type accounts struct {
 	hashes map[string]map[int64]bool // of rows, by table
 	log    map[int64]logged          // of unifyevents, by offset
 	twice  []int64                   // offsets that are in it more than once
+	unify  string                    // unifyevents in full
 }
 
 type position struct {
@@ -69,10 +70,11 @@ type position struct {
 func (s *Site) Account() (violations []string) {
 	s.t.Helper()
 	a := s.snapshot()
-	topicsRead := s.readTopics(a)
+	a.unify = s.Prefix + topics.UnifyEvents
+	read := s.readTopics(a)
 	for place, pos := range a.ledger {
 		topic := strings.TrimPrefix(place.Topic, s.Prefix)
-		records := topicsRead[place]
+		records := read[place]
 		if topic == topics.UnifyEvents {
 			violations = append(violations, a.judgeLog(place, pos, records)...)
 		}
@@ -115,7 +117,7 @@ func (a *accounts) judge(topic string, place Place, pos position, records []Read
 		delete(a.stored, src)
 		table := tableOf[topic]
 		if topic == topics.UnifyEvents {
-			table = r.liveTable()
+			table = r.live
 			// Others are in the event log only, and rejects besides.
 			if table == "" && len(list) == 0 {
 				continue

@@ -12,6 +12,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// early is a deposit or withdrawal as it was before it had a key of its own.
+func early(business, change string) string {
+	return `{"timestamp":1631097273.5,"user_id":1,"business_id":1,"asset":"USDT","business":"` + business + `","change":"` + change + `","balance":"5","detail":"{\"id\":1}"}`
+}
+
 // TestAccount damages what a daemon stored, and takes each damage back.
 func TestAccount(t *testing.T) {
 	s := New(t)
@@ -20,6 +25,8 @@ func TestAccount(t *testing.T) {
 		Record{Topic: "trades", Value: []byte("not JSON"), Key: []byte{}},
 		Record{Topic: "trades", Key: []byte("tombstone")},
 		Record{Topic: "unifyevents", Key: []byte("unheard-of"), Value: []byte("{}")},
+		Record{Topic: "unifyevents", Key: []byte("balances"), Value: []byte(early("deposit", "5"))},
+		Record{Topic: "unifyevents", Key: []byte("balances"), Value: []byte(early("withdraw", "-5"))},
 	)
 	p := s.Start()
 	s.WaitDrained(time.Minute)

@@ -24,15 +24,23 @@ type Read struct {
 	Value  []byte // of rejects only
 
 	keyHash int64
-	clock   int64 // the value's own time in µs; 0: it has none that a row would take
+	live    string // the table of its row, on unifyevents; "": it has none
+	clock   int64  // the value's own time in µs; 0: it has none that a row would take
 }
 
 // liveTable is where a record of unifyevents becomes a row, if anywhere (contract,
 // section 4).
-func (r *Read) liveTable() string {
-	switch key := string(r.Key); key {
+func liveTable(key, value []byte) string {
+	switch string(key) {
 	case topics.Deposits, topics.Withdraws:
-		return tableOf[key]
+		return tableOf[string(key)]
+	case topics.Balances:
+		// The key of both before 2021-08-16 (wire format, section 1.10).
+		var m struct{ Change string }
+		if json.Unmarshal(value, &m) == nil && strings.HasPrefix(m.Change, "-") {
+			return tableOf[topics.Withdraws]
+		}
+		return tableOf[topics.Deposits]
 	}
 	return ""
 }
@@ -129,6 +137,9 @@ func (a *accounts) read(place Place, r *kgo.Record) Read {
 		Key:     bytes.Clone(r.Key), // a piece of the batch, which must not be kept
 		Hash:    int64(xxhash.Sum64(r.Value)),
 		keyHash: keyHash(r.Key, r.Value),
+	}
+	if place.Topic == a.unify {
+		read.live = liveTable(r.Key, r.Value)
 	}
 	list := a.stored[source{a.ledger[place].topicID, place.Partition, r.Offset}]
 	for _, e := range list {
