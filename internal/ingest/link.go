@@ -12,6 +12,10 @@ import (
 // start, then rarely.
 const remindEvery = time.Minute
 
+// settled is how long a server has to be well before trouble is new trouble:
+// sessions reconnect one by one, also to a server that then refuses to store.
+const settled = 10 * time.Second
+
 // link is how the process and one server get along.
 type link struct {
 	name string
@@ -20,6 +24,7 @@ type link struct {
 
 	mu       sync.Mutex
 	state    httpserver.Connection
+	trouble  time.Time // since when, of the last one
 	reminded time.Time
 }
 
@@ -36,13 +41,17 @@ func (l *link) up() {
 	if !l.state.Since.IsZero() {
 		l.log.Info(l.name+" is back", "away", time.Since(l.state.Since).Round(time.Second).String())
 	}
+	l.trouble = l.state.Since
 	l.state.Up, l.state.Since, l.state.Error = true, time.Now(), ""
 }
 
 func (l *link) down(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state.Up || l.state.Since.IsZero() {
+	switch {
+	case l.state.Up && !l.trouble.IsZero() && time.Since(l.state.Since) < settled:
+		l.state.Since = l.trouble
+	case l.state.Up || l.state.Since.IsZero():
 		l.state.Since, l.reminded = time.Now(), time.Time{}
 	}
 	l.state.Up, l.state.Error = false, err.Error()
