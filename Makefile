@@ -76,8 +76,9 @@ bench: build up ## the daemon beside the database's limit and psql; BENCH='-roun
 	$(ENV) go run ./cmd/bench $(BENCH)
 
 .PHONY: crash
-crash: go up ## kill, freeze and cut off the daemon some 200 times; half an hour
-	$(ENV) PERSISTOR_CRASH=full go test -count=1 -timeout 90m -v ./internal/crashtest
+# The tests mostly wait for sessions to end, so more run at once than there are cores.
+crash: go up ## kill, freeze and cut off the daemon some 300 times; half an hour
+	$(ENV) PERSISTOR_CRASH=full go test -count=1 -timeout 90m -parallel 6 -v ./internal/crashtest
 
 .PHONY: mutants
 mutants: go up ## faults put in on purpose, each of which a crash test must find
