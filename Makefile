@@ -64,8 +64,9 @@ $(LINT):
 check: lint test ## what CI runs
 
 .PHONY: test
+# One package at a time: tests that freeze and kill have deadlines of their own.
 test: go up ## every test, against the servers of `make up`
-	$(ENV) go test -timeout 20m ./...
+	$(ENV) go test -p 1 -timeout 25m ./...
 
 .PHONY: demo
 demo: build up ## a simulated exchange into the daemon: rows, lag, audit

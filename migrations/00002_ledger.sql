@@ -50,6 +50,8 @@ CREATE TABLE dingir.rejects (
 );
 CREATE INDEX rejects_unpublished ON dingir.rejects (id) WHERE published_at IS NULL;
 CREATE INDEX rejects_unresolved ON dingir.rejects (id) WHERE resolved_at IS NULL;
+-- Foreign records are many and stay unresolved; what waits for somebody is counted often.
+CREATE INDEX rejects_pending ON dingir.rejects (id) WHERE resolved_at IS NULL AND reason <> 'foreign';
 COMMENT ON TABLE dingir.rejects IS 'Records that could not be stored, byte for byte, and why; also the outbox of the dead-letter topics.';
 
 CREATE TABLE dingir.duplicates (

@@ -63,7 +63,7 @@ func migrateStatusCommand() command {
 }
 
 func databaseOptions(c *call) store.Options {
-	return store.Options{URL: c.config.Database.URL.Reveal(), SynchronousCommit: c.config.Database.SynchronousCommit}
+	return store.Options{URL: c.config.Database.URL.Reveal(), SynchronousCommit: c.config.Database.SynchronousCommit, Application: store.CommandName}
 }
 
 // withDatabaseHint adds what to look at when the server could not be reached or

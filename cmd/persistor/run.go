@@ -10,7 +10,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -51,7 +53,7 @@ func runDaemon(ctx context.Context, c *call) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	if err := store.CheckSchema(ctx, databaseOptions(c)); err != nil {
+	if err := awaitSchema(ctx, c); err != nil {
 		return withDatabaseHint(c, err)
 	}
 	letters, closeLetters, err := deadLetters(c)
@@ -95,6 +97,27 @@ func runDaemon(ctx context.Context, c *call) error {
 	return err
 }
 
+// awaitSchema checks the schema, and waits for a server that cannot be reached:
+// what was up yesterday may start after us. Whatever the server says is final.
+func awaitSchema(ctx context.Context, c *call) error {
+	for told := false; ; told = true {
+		err := store.CheckSchema(ctx, databaseOptions(c))
+		state := store.SQLState(err)
+		_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+		if err == nil || !unreachable || state != "" && state != "57P03" { // 57P03: cannot_connect_now
+			return err
+		}
+		if !told {
+			c.log.Warn("the database cannot be reached; waiting for it", "error", withDatabaseHint(c, err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // deadLetters builds what copies rejects to their topics. It has a transport of
 // its own: big values on their way there must not delay a fetch.
 func deadLetters(c *call) (*deadletter.Publisher, func(), error) {
@@ -103,7 +126,7 @@ func deadLetters(c *call) (*deadletter.Publisher, func(), error) {
 		return nil, nil, err
 	}
 	return deadletter.New(deadletter.Config{
-		Database: databaseOptions(c), Brokers: c.config.Kafka.Addr(), Transport: transport,
+		Database: daemonDatabase(c), Brokers: c.config.Kafka.Addr(), Transport: transport,
 		TopicPrefix: c.config.Kafka.TopicPrefix, Log: c.log,
 	}), transport.CloseIdleConnections, nil
 }
@@ -125,14 +148,21 @@ func engineAccounts(c *call) accountFiller {
 	if theirs == "" {
 		return noAccounts{}
 	}
-	return engine.NewAccounts(databaseOptions(c), store.Options{URL: theirs, SynchronousCommit: true}, c.log)
+	return engine.NewAccounts(daemonDatabase(c), store.Options{URL: theirs, SynchronousCommit: true}, c.log)
+}
+
+// daemonDatabase is for the daemon's own sessions.
+func daemonDatabase(c *call) store.Options {
+	o := databaseOptions(c)
+	o.Application = store.ApplicationName
+	return o
 }
 
 func newDaemon(c *call, registry prometheus.Registerer, stored, rejected func()) (*ingest.Daemon, error) {
 	v, revision := build()
 	return ingest.New(ingest.Options{
 		Kafka: c.config.Kafka, Consumer: c.config.Consumer, Ingest: c.config.Ingest,
-		Database: databaseOptions(c), DatabaseTarget: c.config.Database.Target(),
+		Database: daemonDatabase(c), DatabaseTarget: c.config.Database.Target(),
 		Version: v, Commit: revision, Stored: stored, Rejected: rejected,
 	}, c.log, registry)
 }

@@ -87,6 +87,10 @@ func (c *Client) leaderWatermarks(ctx context.Context, broker int32, wants []Wan
 	for n, i := range asked {
 		p := &resp.Partitions[n]
 		marks[i] = Watermarks{p.LogStart, p.LastStable, p.HighWatermark, p.Err}
+		if p.Err == nil && p.HighWatermark < 0 {
+			// A broker that throttles answers without the partitions (KIP-219).
+			marks[i].Err = ErrNoAnswer
+		}
 	}
 	return nil
 }

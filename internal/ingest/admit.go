@@ -56,20 +56,24 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 		}
 	}
 	want := fetch.Want{Topic: p.name, TopicID: topic.ID, Partition: p.id}
+	pos, found, err := store.LockPosition(ctx, conn, p.name, p.id)
+	if err != nil {
+		return err
+	}
+	// The ledger first: a commit in flight can then not be beyond these ends.
 	marks, err := w.kafka.Watermarks(ctx, cluster, []fetch.Want{want})
 	if err != nil {
 		return err
 	}
 	m := marks[0]
 	p.sawLog(m.LogStart, m.HighWatermark)
-	pos, found, err := store.LockPosition(ctx, conn, p.name, p.id)
-	if err == nil && !found {
+	if !found {
 		if err = store.Begin(ctx, conn, p.name, p.id, cluster.ID, topic.ID, m.LogStart); err == nil {
 			pos, _, err = store.LockPosition(ctx, conn, p.name, p.id)
 		}
-	}
-	if err != nil {
-		return err
+		if err != nil {
+			return err
+		}
 	}
 	if pos.Next != p.committed {
 		p.stuck = false // an operator moved it
@@ -154,6 +158,9 @@ func (w *worker) hashAt(ctx context.Context, cluster *fetch.Cluster, want fetch.
 			return 0, false, nil
 		}
 		return 0, false, err
+	}
+	if kind == fetch.Done {
+		return 0, false, fetch.ErrNoAnswer // the record is inside the log: ask again
 	}
 	if kind != fetch.Data || part.Record.Offset != want.Offset {
 		return 0, false, nil

@@ -16,7 +16,7 @@ var errNotOurs = errors.New("no longer a member of the group's current generatio
 
 // unknownTries bounds how often a batch is tried that fails in a way which is
 // nowhere listed, before its partitions halt.
-const unknownTries = 5
+const unknownTries = 8
 
 // commit writes the batch and retries until it is stored, or until it is clear
 // that it must not be.
@@ -41,7 +41,11 @@ func (w *worker) commit(ctx context.Context) error {
 			w.poison(bad)
 			return err
 		}
-		switch store.Classify(err) { //nolint:exhaustive // the other classes are tried again
+		class := store.Classify(err)
+		if (class == store.Unknown || class == store.Fault) && len(w.batch.Progress()) > 1 {
+			return w.isolate(err)
+		}
+		switch class { //nolint:exhaustive // the other classes are tried again
 		case store.Fenced:
 			return w.fenced(ctx)
 		case store.Unknown:
@@ -49,7 +53,7 @@ func (w *worker) commit(ctx context.Context) error {
 				return w.haltBatch(err)
 			}
 		case store.Fault:
-			delay = max(delay, 2*time.Second)
+			return w.postpone(err)
 		}
 		// One of two that lock each other out tries again, and that is that.
 		if state := store.SQLState(err); state != "40P01" && state != "40001" || delay > 500*time.Millisecond {
@@ -161,6 +165,30 @@ func (w *worker) fenced(ctx context.Context) error {
 		w.metrics.stored(w.partitionOf(progress.Log), progress)
 	}
 	return nil
+}
+
+// isolated is how long batches hold one partition each, after one was refused
+// for a reason that may be one partition's only.
+const isolated = time.Minute
+
+// isolate has the batch's records written again, each partition's in a batch of
+// its own, so that the others go on.
+func (w *worker) isolate(err error) error {
+	w.alone = time.Now().Add(isolated)
+	w.rewind()
+	return err
+}
+
+// postpone leaves a partition for some seconds that a mistake of ours or the
+// operator's keeps from being stored, such as a missing table or right.
+func (w *worker) postpone(err error) error {
+	w.databaseDown(err)
+	for _, progress := range w.batch.Progress() {
+		p := w.partitionOf(progress.Log)
+		p.waits(err.Error())
+		p.retryAt = time.Now().Add(haltRetry)
+	}
+	return err
 }
 
 // haltBatch halts the partitions of a batch that nobody knows how to store.

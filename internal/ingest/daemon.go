@@ -94,6 +94,8 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 		started:      time.Now(),
 		group:        httpserver.Group{ID: o.Consumer.GroupID, State: "joining"},
 	}
+	// Beside what was asked for, an answer may bring one message above that.
+	d.kafka.MaxAnswerBytes = max(d.kafka.MaxAnswerBytes, o.Ingest.BatchBytes+(16<<20))
 	d.metrics = newMetrics(r, d)
 	d.conflicts = &conflicts{log: log, metrics: d.metrics, count: &d.conflictCount, prefix: o.Kafka.TopicPrefix}
 	return d, nil

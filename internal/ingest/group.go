@@ -59,11 +59,7 @@ func (d *Daemon) membership(ctx, hurry context.Context) error {
 	watcher.Go(func() { d.watchTopics(member, leave, shape) })
 	defer watcher.Wait()
 	defer leave(nil)
-	defer func() {
-		if err := group.Close(); err != nil {
-			d.log.Debug("left the group", "error", err)
-		}
-	}()
+	defer d.leave(ctx, group)
 	defer d.assign(nil, 0)
 	for {
 		gen, err := group.Next(member)
@@ -198,7 +194,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 		w := &worker{
 			Daemon: d, id: i, partitions: part, generation: committer, committer: committer,
 			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64),
-			batch: store.NewBatch(), log: d.log.With("worker", i),
+			batch: store.NewBatch(), rejoin: func() { stop(errNotOurs) }, log: d.log.With("worker", i),
 		}
 		w.beat()
 		crew = append(crew, w)
@@ -230,8 +226,13 @@ func (d *Daemon) beginConflicts(ctx context.Context, whole map[string]bool) {
 	}
 }
 
+// haltedFor is how long all partitions have to stay halted before the process
+// ends: each is looked at every few seconds, and trouble may pass.
+const haltedFor = 3 * haltRetry
+
 // watchHalts ends the process's work when none of its partitions can go on.
 func (d *Daemon) watchHalts(ctx context.Context, stop context.CancelCauseFunc, list []*partition) {
+	var since time.Time
 	for sleep(ctx, time.Second) {
 		halted := 0
 		for _, p := range list {
@@ -239,7 +240,12 @@ func (d *Daemon) watchHalts(ctx context.Context, stop context.CancelCauseFunc, l
 				halted++
 			}
 		}
-		if halted > 0 && halted == len(list) {
+		switch {
+		case halted == 0 || halted < len(list):
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > haltedFor:
 			stop(ErrAllHalted)
 			return
 		}
@@ -272,6 +278,30 @@ func (d *Daemon) assign(list []*partition, generation int) {
 		d.group.State = "joining"
 	}
 }
+
+// leave leaves the group. At the end of the process it does not wait long for
+// brokers that do not answer: the session expires, and the ledger fences.
+func (d *Daemon) leave(ctx context.Context, group *kafka.ConsumerGroup) {
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		if err := group.Close(); err != nil {
+			d.log.Debug("left the group", "error", err)
+		}
+	}()
+	if ctx.Err() == nil {
+		<-left
+		return
+	}
+	select {
+	case <-left:
+	case <-time.After(leaveTime):
+		d.log.Warn("the group's coordinator does not answer; leaving without its word")
+	}
+}
+
+// leaveTime bounds how long the end of the process waits for the coordinator.
+const leaveTime = 5 * time.Second
 
 func (d *Daemon) setCrew(crew []*worker) {
 	d.mu.Lock()

@@ -36,7 +36,7 @@ func newMetrics(r prometheus.Registerer, d *Daemon) *metrics {
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "persistor_end_to_end_seconds",
 			Help: "Time from a record's timestamp to its commit, of the oldest record in each batch.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 20)}),
 	}
-	for _, result := range []string{"ok", store.Retry.String(), store.BadRow.String(), store.Fault.String(), store.Fenced.String(), store.Unknown.String()} {
+	for _, result := range []string{"ok", store.Retry.String(), store.Duplicate.String(), store.BadRow.String(), store.Fault.String(), store.Fenced.String(), store.Unknown.String()} {
 		m.commits.WithLabelValues(result)
 	}
 	for _, topic := range d.Options.topicNames() {

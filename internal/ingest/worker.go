@@ -34,6 +34,7 @@ type worker struct {
 	partitions []*partition
 	generation generation
 	committer  *committer
+	rejoin     func() // ends the generation for all workers
 
 	conn     *pgx.Conn
 	compared time.Time // when the ledger was last looked at as a whole
@@ -42,6 +43,8 @@ type worker struct {
 	answers  chan *fetcher
 
 	turned atomic.Int64 // when the loop last turned, Unix seconds
+
+	alone time.Time // until then a batch holds one partition only
 
 	decoder Decoder
 	batch   *store.Batch
@@ -77,7 +80,8 @@ func (w *worker) run(take, finish context.Context) {
 		w.kafkaUp()
 		if err := w.drainAnswer(finish, f); err != nil {
 			if errors.Is(err, errNotOurs) {
-				w.log.Warn("the group has gone on without us; leaving these partitions", "error", err)
+				w.log.Warn("the group has gone on without us; joining it anew", "error", err)
+				w.rejoin()
 				return
 			}
 			w.log.Debug("batch given up", "error", err)
@@ -150,9 +154,11 @@ func (w *worker) admitAll(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return err
 		case store.SQLState(err) == "55P03":
-			w.databaseDown(err)
+			// Who holds the row is not ours to end, or was ended just now; the
+			// other partitions need not wait for it.
 			w.unblock(ctx, p.name, p.id)
-			return err
+			p.waits("another session holds its row of the ledger")
+			p.retryAt = time.Now().Add(time.Second)
 		case store.SQLState(err) != "" || w.conn.IsClosed():
 			w.databaseDown(err)
 			return err
@@ -266,6 +272,9 @@ func (w *worker) fill(f *fetcher) (more bool) {
 			if done || err != nil {
 				break
 			}
+		}
+		if time.Now().Before(w.alone) && !w.batch.Empty() {
+			return true
 		}
 	}
 	return false

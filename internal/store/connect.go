@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -11,9 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ApplicationName marks our sessions: only such a session may be ended by a new
-// owner that waits for a frozen one (see unblock.go).
-const ApplicationName = "persistor"
+// ApplicationName marks a daemon's sessions: only such a session may be ended
+// by a new owner that waits for a frozen one. CommandName marks those of an
+// operator's commands, which nobody ends.
+const (
+	ApplicationName = "persistor"
+	CommandName     = "persistor command"
+)
 
 const (
 	connectTimeout = 10 * time.Second
@@ -27,6 +32,7 @@ const (
 type Options struct {
 	URL               string // empty: libpq's PG… variables
 	SynchronousCommit bool
+	Application       string // CommandName; empty: ApplicationName
 }
 
 // config is the URL's, with the settings that all our sessions share.
@@ -43,7 +49,7 @@ func (o Options) config() (*pgx.ConnConfig, error) {
 		commit = "off"
 	}
 	for name, value := range map[string]string{
-		"application_name":                    ApplicationName,
+		"application_name":                    cmp.Or(o.Application, ApplicationName),
 		"timezone":                            "UTC",
 		"synchronous_commit":                  commit,
 		"lock_timeout":                        "2s",

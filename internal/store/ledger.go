@@ -58,7 +58,13 @@ func Positions(ctx context.Context, conn *pgx.Conn) ([]Position, error) {
 // it: it waits for a transaction in flight (lock_timeout bounds the wait:
 // SQLSTATE 55P03). found is false where the partition was never begun.
 func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition int32) (p Position, found bool, err error) {
-	rows, err := conn.Query(ctx, selectPosition+" WHERE l.topic = $1 AND l.partition = $2 FOR UPDATE OF l", topic, partition)
+	// Two statements: after a wait for a lock the first one's sub-queries would
+	// still see what was there before it.
+	_, err = conn.Exec(ctx, "SELECT FROM dingir.ledger WHERE topic = $1 AND partition = $2 FOR UPDATE", topic, partition)
+	var rows pgx.Rows
+	if err == nil {
+		rows, err = conn.Query(ctx, selectPosition+" WHERE l.topic = $1 AND l.partition = $2", topic, partition)
+	}
 	if err == nil {
 		p, err = pgx.CollectExactlyOneRow(rows, scanPosition)
 	}
@@ -74,6 +80,9 @@ func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition i
 // Begin enters a partition that the ledger does not know, at its log's start.
 // Where another process was quicker, its entry stays.
 func Begin(ctx context.Context, conn *pgx.Conn, topic string, partition int32, clusterID string, topicUUID [16]byte, start int64) error {
+	if start < 0 {
+		return fmt.Errorf("enter %s partition %d in the ledger: its log start is not known", topic, partition)
+	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		id, err := TopicID(ctx, tx, topic, clusterID, topicUUID)
 		if err != nil {

@@ -74,9 +74,11 @@ func Redrive(ctx context.Context, conn *pgx.Conn, id int64, decode func(Stored, 
 // that it was there already, which is noted where it came from another position.
 func (b *Batch) insert(ctx context.Context, tx pgx.Tx, id tableID, r Stored) (duplicate bool, err error) {
 	t := &tables[id]
+	sent, copied := int64(b.rows[id].n), int64(0)
 	err = pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) error {
 		stream := io.MultiReader(bytes.NewReader(b.rows[id].buf), bytes.NewReader(copyTrailer))
-		_, err := inner.Conn().PgConn().CopyFrom(ctx, stream, t.copySQL)
+		tag, err := inner.Conn().PgConn().CopyFrom(ctx, stream, t.copySQL)
+		copied = tag.RowsAffected()
 		return err
 	})
 	switch Classify(err) {
@@ -90,6 +92,9 @@ func (b *Batch) insert(ctx context.Context, tx pgx.Tx, id tableID, r Stored) (du
 	default:
 		if err != nil {
 			return false, fmt.Errorf("copy reject %d into dingir.%s: %w", r.ID, t.name, err)
+		}
+		if copied != sent {
+			return false, &droppedError{t.name, sent, copied}
 		}
 		return false, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/thaliumx/persistor/internal/event"
 )
 
 // A segment of the event log is a byte of version and an S2 stream of records
@@ -87,23 +89,20 @@ func (b *Batch) Archive(p *Progress, offset, at int64, key, value, headers []byt
 // closeSegment ends the open segment and adds its row. It must be called
 // before a gap and before the batch is written.
 func (b *Batch) closeSegment() error {
-	s := &b.segment
-	if s.records == 0 {
-		return nil
-	}
-	if err := s.zw.Close(); err != nil {
-		return fmt.Errorf("compress the event log: %w", err)
+	s, err := b.segment.close()
+	if err != nil || s.Records == 0 {
+		return err
 	}
 	r := &b.rows[eventLogTable]
 	r.begin(len(tables[eventLogTable].columns))
-	r.int64(s.first)
-	r.int64(s.last)
-	r.time(ClampTime(s.earliest))
-	r.time(ClampTime(s.latest))
-	r.int32(int32(s.records))
-	r.int16(s.log.TopicID)
-	r.bytes(s.out.Bytes())
-	s.reset()
+	r.int64(s.First)
+	r.int64(s.Last)
+	r.time(s.Earliest)
+	r.time(s.Latest)
+	r.int32(s.Records)
+	r.int16(b.segment.log.TopicID)
+	r.bytes(s.Data)
+	b.segment.reset()
 	return nil
 }
 
@@ -149,6 +148,45 @@ func ReadSegment(first int64, data []byte, fn func(Archived) error) error {
 		}
 	}
 	return nil
+}
+
+// Segment is a row of the event log.
+type Segment struct {
+	First, Last      int64        // offsets, both included
+	Earliest, Latest event.Micros // of its records' timestamps
+	Records          int32
+	Data             []byte
+}
+
+// SplitSegment divides the segment that begins at first into the records below
+// the offset and the others. A side without records is the zero Segment.
+func SplitSegment(first int64, data []byte, offset int64) (below, others Segment, err error) {
+	var parts [2]segment
+	err = ReadSegment(first, data, func(r Archived) error {
+		part := &parts[0]
+		if r.Offset >= offset {
+			part = &parts[1]
+		}
+		return part.add(Log{}, r.Offset, r.Time, r.Key, r.Value, r.Headers)
+	})
+	if err == nil {
+		below, err = parts[0].close()
+	}
+	if err == nil {
+		others, err = parts[1].close()
+	}
+	return below, others, err
+}
+
+// close ends the stream. What it returns shares the segment's buffer.
+func (s *segment) close() (Segment, error) {
+	if s.records == 0 {
+		return Segment{}, nil
+	}
+	if err := s.zw.Close(); err != nil {
+		return Segment{}, fmt.Errorf("compress the event log: %w", err)
+	}
+	return Segment{s.first, s.last, ClampTime(s.earliest), ClampTime(s.latest), int32(s.records), s.out.Bytes()}, nil
 }
 
 // segmentDecoder reads the parts of a record and remembers whether one was

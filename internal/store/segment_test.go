@@ -103,6 +103,63 @@ func TestReadSegmentRefusesDamage(t *testing.T) {
 	}
 }
 
+// A segment that is split holds what it held, each record on its side.
+func TestSplitSegment(t *testing.T) {
+	whole := segment{}
+	for _, a := range archived {
+		if err := whole.add(Log{}, a.Offset, a.Time, a.Key, a.Value, a.Headers); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row, err := whole.close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name             string
+		offset           int64
+		below            int32 // so many records
+		earliest, latest int64 // of those below, in ms
+	}{
+		{"before all", 100, 0, 0, 0},
+		{"in the middle", 102, 2, 1_699_999_999_999, 1_700_000_000_000},
+		{"before the last", 104, 4, math.MinInt64, 1_700_000_000_000},
+		{"behind all", 105, 5, math.MinInt64, math.MaxInt64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			below, others, err := SplitSegment(row.First, row.Data, test.offset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []Archived
+			for _, s := range []Segment{below, others} {
+				if s.Records == 0 {
+					if s.Data != nil {
+						t.Error("no records, and bytes")
+					}
+					continue
+				}
+				before := len(got)
+				if err := ReadSegment(s.First, s.Data, func(a Archived) error { got = append(got, a); return nil }); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(got) - before; n != int(s.Records) || got[before].Offset != s.First || got[len(got)-1].Offset != s.Last {
+					t.Errorf("%d to %d, %d records: not what is in it", s.First, s.Last, s.Records)
+				}
+			}
+			if below.Records != test.below || !reflect.DeepEqual(got, archived) {
+				t.Errorf("%d records below, %d in all, or not as they were", below.Records, len(got))
+			}
+			if test.below > 0 && (below.Earliest != ClampTime(test.earliest) || below.Latest != ClampTime(test.latest)) {
+				t.Errorf("the timestamps go from %d to %d", below.Earliest, below.Latest)
+			}
+		})
+	}
+	if _, _, err := SplitSegment(100, row.Data[:len(row.Data)-4], 102); err == nil {
+		t.Error("a damaged segment is split")
+	}
+}
+
 func TestSegmentsAreNotArchivedTwice(t *testing.T) {
 	r := newRig(t)
 	log := r.begin("p.unifyevents", 0, 0)
