@@ -36,7 +36,9 @@ func liveTable(key, value []byte) string {
 		return tableOf[string(key)]
 	case topics.Balances:
 		// The key of both before 2021-08-16 (wire format, section 1.10).
-		var m struct{ Change string }
+		var m struct {
+			Change string `json:"change"`
+		}
 		if json.Unmarshal(value, &m) == nil && strings.HasPrefix(m.Change, "-") {
 			return tableOf[topics.Withdraws]
 		}
