@@ -1,0 +1,91 @@
+package positions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// disown gives what is stored of records that the log lost to an incarnation
+// of the topic that is no more: other records get their offsets.
+func (m *mover) disown(ctx context.Context) error {
+	var lost int16
+	err := m.tx.QueryRow(ctx, `INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, gen_random_uuid()) RETURNING id`,
+		m.Partition.Topic, m.Partition.ClusterID+" (lost)").Scan(&lost)
+	if err != nil {
+		return fmt.Errorf("enter the lost part of topic %s: %w", m.Partition.Topic, err)
+	}
+	id, part := m.Partition.Ledger.TopicID, m.Partition.ID
+	if err := m.exec(ctx, "give the rest of a gap to history", `INSERT INTO dingir.gaps (topic, partition, first_offset, last_offset, reason, topic_id)
+		SELECT topic, partition, $3, last_offset, reason, $4 FROM dingir.gaps
+		WHERE topic_id = $1 AND partition = $2 AND first_offset < $3 AND last_offset >= $3`, id, part, m.To, lost); err != nil {
+		return err
+	}
+	if err := m.exec(ctx, "trim a gap", `UPDATE dingir.gaps SET last_offset = $3 - 1
+		WHERE topic_id = $1 AND partition = $2 AND first_offset < $3 AND last_offset >= $3`, id, part, m.To); err != nil {
+		return err
+	}
+	for _, t := range []string{"trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users"} {
+		if own := tables[m.topic]; own != "" && own != t {
+			continue
+		}
+		if err := m.exec(ctx, "give lost rows of dingir."+t+" to history", "UPDATE dingir."+t+` SET src_topic = $4
+			WHERE src_topic = $1 AND src_partition = $2 AND src_offset >= $3`, id, part, m.To, lost); err != nil {
+			return err
+		}
+	}
+	for _, t := range []struct{ name, offset string }{{"rejects", `"offset"`}, {"duplicates", `"offset"`}, {"gaps", "first_offset"}} {
+		if err := m.exec(ctx, "give lost "+t.name+" to history", "UPDATE dingir."+t.name+` SET topic_id = $4
+			WHERE topic_id = $1 AND partition = $2 AND `+t.offset+` >= $3`, id, part, m.To, lost); err != nil {
+			return err
+		}
+	}
+	if m.topic != topics.UnifyEvents {
+		return nil
+	}
+	if err := m.splitSegment(ctx, lost); err != nil {
+		return err
+	}
+	return m.exec(ctx, "give the lost event log to history",
+		"UPDATE dingir.event_log SET topic_id = $3 WHERE topic_id = $1 AND first_offset >= $2", id, m.To, lost)
+}
+
+// splitSegment divides the segment of the event log that goes on across the cut,
+// if there is one: what it holds from there on is the lost topic's.
+func (m *mover) splitSegment(ctx context.Context, lost int16) error {
+	id := m.Partition.Ledger.TopicID
+	var first int64
+	var data []byte
+	err := m.tx.QueryRow(ctx, "SELECT first_offset, data FROM dingir.event_log WHERE topic_id = $1 AND first_offset < $2 AND last_offset >= $2",
+		id, m.To).Scan(&first, &data)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the event log's segment with offset %d: %w", m.To, err)
+	}
+	kept, rest, err := store.SplitSegment(first, data, m.To)
+	if err != nil {
+		return err
+	}
+	if err := m.exec(ctx, "take a segment out of the event log", "DELETE FROM dingir.event_log WHERE topic_id = $1 AND first_offset = $2", id, first); err != nil {
+		return err
+	}
+	for _, half := range []struct {
+		store.Segment
+		topicID int16
+	}{{kept, id}, {rest, lost}} {
+		if err := m.exec(ctx, "put half a segment into the event log", `
+			INSERT INTO dingir.event_log (first_offset, last_offset, first_time, last_time, records, topic_id, data)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, half.First, half.Last, time.UnixMicro(int64(half.Earliest)), time.UnixMicro(int64(half.Latest)), half.Records, half.topicID, half.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
