@@ -147,3 +147,44 @@ func TestTruncatedInsideASegment(t *testing.T) {
 	l.holds("1: 0-2, 1: 3-4, 1: 5-7, 2: 5-6, 2: 7-8", archive)
 	l.clean()
 }
+
+// A log that was rewritten is read again from where it differs: what is stored
+// of the former records is history's, and the others find their places free.
+func TestRewritten(t *testing.T) {
+	l := newLog(t, "p.internaltransfer")
+	l.store("ttr---rtt")
+	const notes = `SELECT format('%s: %s %s', topic_id, "offset", resolved_at IS NULL) FROM dingir.rejects ORDER BY 1`
+	l.move(Wish{Offset: "4", AcceptLoss: true})
+	l.holds("1: 0-4 high 4 last none", ledger)
+	l.holds("1: 0, 1: 1, 2: 7, 2: 8", rows)
+	l.holds("1: 2 t, 2: 6 t", notes)
+	l.holds("1: 3-3 control, 2: 4-4 control, 2: 5-5 control", gaps)
+	l.clean()
+	l.store("r-ttt") // two transfers that were there are here again, and one before them
+	l.holds("1: 0-9 high 9 last 8", ledger)
+	l.holds("1: 0, 1: 1, 1: 6, 2: 7, 2: 8", rows)
+	l.holds("1: 2 t, 1: 4 t, 2: 6 t", notes)
+	l.holds("1: 7, 1: 8", `SELECT format('%s: %s', topic_id, "offset") FROM dingir.duplicates ORDER BY 1`)
+	l.clean()
+	// And once more, with duplicates in it, from before the first.
+	l.move(Wish{Offset: "earliest", AcceptLoss: true})
+	l.holds("1: 0-0 high 0 last none", ledger)
+	l.holds("2: 7, 2: 8, 3: 0, 3: 1, 3: 6", rows)
+	l.clean()
+}
+
+func TestRewrittenEventLog(t *testing.T) {
+	l := newLog(t, "p.unifyevents")
+	l.store("eee--ee")
+	l.move(Wish{Offset: "1", AcceptLoss: true})
+	l.holds("1: 0-0, 2: 1-2, 2: 5-6", archive)
+	l.clean()
+	l.store("-eeeee")
+	l.holds("1: 0-0, 1: 2-6, 2: 1-2, 2: 5-6", archive)
+	l.clean()
+	// What it began with may differ as well.
+	l.move(Wish{Offset: "earliest", AcceptLoss: true})
+	l.store("eeeeeee")
+	l.holds("1: 0-6, 2: 1-2, 2: 5-6, 3: 0-0, 3: 2-6", archive)
+	l.clean()
+}

@@ -31,7 +31,7 @@ const (
 	stay    action = iota
 	begin          // the ledger does not know the partition yet
 	restart        // another incarnation of the topic
-	cutOff         // the log ends before the ledger
+	cutOff         // the log lost or changed what is stored from there on
 	back
 	forward
 )
@@ -90,11 +90,14 @@ func MakePlan(p Partition, prefix string, w Wish) (*Plan, error) {
 			return nil, refuse("the log ends at offset %d, before the ledger's %d: only `latest` is possible first; afterwards it can be moved back", p.High, l.Next)
 		}
 		plan.action, plan.forget = cutOff, true
+	case w.AcceptLoss && plan.To <= l.Next && plan.To < l.High:
+		// Other records may have the offsets from there on now.
+		plan.action, plan.forget = cutOff, true
 	case plan.To < l.Next:
 		if unify && plan.To < l.First {
 			return nil, refuse("%s cannot be moved below %d, where its archive begins", p.Topic, l.First)
 		}
-		plan.action, plan.forget = back, w.AcceptLoss || plan.To <= l.LastOffset
+		plan.action, plan.forget = back, plan.To <= l.LastOffset
 	case plan.To > l.Next:
 		plan.action, plan.forget = forward, w.AcceptLoss
 	case w.AcceptLoss:
@@ -113,6 +116,9 @@ func (p *Plan) String() string {
 	case restart:
 		return fmt.Sprintf("%s begins anew at offset %d of the topic as it is now; what is stored of the former one, up to offset %d, stays", where, p.To, l.Next)
 	case cutOff:
+		if p.Partition.High >= l.Next {
+			return fmt.Sprintf("%s goes back from offset %d to %d; what is stored from there on stays, as history, and the log is read as it is now", where, l.Next, p.To)
+		}
 		return fmt.Sprintf("%s goes back from offset %d to %d, the log's end; what is stored of the %d records that the log lost stays, as history",
 			where, l.Next, p.To, l.Next-p.To)
 	case back:
