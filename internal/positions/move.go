@@ -57,9 +57,7 @@ func (m *mover) run(ctx context.Context) error {
 		}
 		return m.set(ctx, `next_offset = $3, high_offset = $3, first_offset = least(first_offset, $3)`)
 	case back:
-		if err := m.trimGaps(ctx); err != nil {
-			return err
-		}
+		// What is noted of the offsets that are read again dingir.advance takes back.
 		return m.set(ctx, `next_offset = $3, first_offset = least(first_offset, $3)`)
 	case forward:
 		if err := m.fillGaps(ctx); err != nil {
@@ -97,17 +95,6 @@ func (m *mover) begin(ctx context.Context) error {
 		ON CONFLICT (topic, partition) DO UPDATE SET topic_id = $4, first_offset = $3, next_offset = $3, high_offset = $3,
 			last_offset = NULL, last_hash = NULL`,
 		m.Partition.Topic, m.Partition.ID, m.To, id)
-}
-
-// trimGaps removes what gaps say about the offsets that are read again: it is
-// noted anew.
-func (m *mover) trimGaps(ctx context.Context) error {
-	id, part := m.Partition.Ledger.TopicID, m.Partition.ID
-	err := m.exec(ctx, "remove gaps", `DELETE FROM dingir.gaps WHERE topic_id = $1 AND partition = $2 AND first_offset >= $3`, id, part, m.To)
-	if err != nil {
-		return err
-	}
-	return m.exec(ctx, "trim a gap", `UPDATE dingir.gaps SET last_offset = $3 - 1 WHERE topic_id = $1 AND partition = $2 AND last_offset >= $3`, id, part, m.To)
 }
 
 // tables are those that a hot topic's records fill, for the positions in them.

@@ -191,3 +191,25 @@ func TestUnifyEvents(t *testing.T) {
 		t.Errorf("%s; %v", gaps, err)
 	}
 }
+
+// Gaps that are read again stay until they are: the event log's are not noted
+// anew below its end.
+func TestBackOverGaps(t *testing.T) {
+	l := newLog(t, "p.unifyevents")
+	l.store("ee--e-")
+	l.move(Wish{Offset: "3"})
+	l.holds("1: 2-2 control, 1: 3-3 control, 1: 5-5 control", gaps)
+	l.clean()
+	l.store("e") // an operator skipped it, and it is not archived below the end
+	l.holds("1: 2-2 control, 1: 3-3 control", gaps)
+	l.store("e-e")
+	l.holds("1: 0-1, 1: 4-4, 1: 6-6", archive)
+	l.holds("1: 2-2 control, 1: 3-3 control, 1: 5-5 control", gaps)
+	l.clean()
+
+	// Moved forward again it needs no other gaps.
+	l.move(Wish{Offset: "2"})
+	l.move(Wish{Offset: "6"})
+	l.holds("1: 2-2 control, 1: 3-3 control, 1: 5-5 control", gaps)
+	l.clean()
+}
