@@ -60,7 +60,7 @@ func (m *mover) run(ctx context.Context) error {
 		// What is noted of the offsets that are read again dingir.advance takes back.
 		return m.set(ctx, `next_offset = $3, first_offset = least(first_offset, $3)`)
 	case forward:
-		if err := m.fillGaps(ctx); err != nil {
+		if err := m.fillGaps(ctx, m.Partition.Ledger); err != nil {
 			return err
 		}
 		return m.set(ctx, `next_offset = $3, high_offset = greatest(high_offset, $3)`)
@@ -83,18 +83,41 @@ func (m *mover) set(ctx context.Context, changes string) error {
 		m.Partition.Topic, m.Partition.ID, m.To)
 }
 
-// begin enters the partition, or another incarnation of its topic.
+// begin enters the partition, or another incarnation of its topic. Where that
+// one was here before, the ledger comes back to it: what is stored of it counts,
+// and is read again.
 func (m *mover) begin(ctx context.Context) error {
-	id, err := store.TopicID(ctx, m.tx, m.Partition.Topic, m.Partition.ClusterID, m.Partition.TopicUUID)
+	p := m.Partition
+	var known bool
+	err := m.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM dingir.topics WHERE cluster_id = $1 AND topic_uuid = $2)", p.ClusterID, p.TopicUUID).Scan(&known)
+	if err != nil {
+		return fmt.Errorf("look for topic %s in dingir.topics: %w", p.Topic, err)
+	}
+	id, err := store.TopicID(ctx, m.tx, p.Topic, p.ClusterID, p.TopicUUID)
 	if err != nil {
 		return err
 	}
+	first, high := m.To, m.To
+	if known {
+		err = m.tx.QueryRow(ctx, "SELECT coalesce(min(a), $3), coalesce(max(b) + 1, $3) FROM ("+m.covered()+") c", id, p.ID, m.To).Scan(&first, &high)
+		if err != nil {
+			return fmt.Errorf("look for what is stored of topic %s: %w", p.Topic, err)
+		}
+	}
+	if first < m.To {
+		if err := m.fillGaps(ctx, store.Position{Log: store.Log{TopicID: id}, Next: first, High: high}); err != nil {
+			return err
+		}
+	}
+	if m.topic == topics.UnifyEvents && first > m.To {
+		return refuse("%s cannot be moved below %d, where its archive begins", p.Topic, first)
+	}
 	return m.exec(ctx, "begin in the ledger", `
 		INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset)
-		VALUES ($1, $2, $4, $3, $3, $3)
-		ON CONFLICT (topic, partition) DO UPDATE SET topic_id = $4, first_offset = $3, next_offset = $3, high_offset = $3,
-			last_offset = NULL, last_hash = NULL`,
-		m.Partition.Topic, m.Partition.ID, m.To, id)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (topic, partition) DO UPDATE SET topic_id = excluded.topic_id, first_offset = excluded.first_offset,
+			next_offset = excluded.next_offset, high_offset = excluded.high_offset, last_offset = NULL, last_hash = NULL`,
+		p.Topic, p.ID, id, min(first, m.To), m.To, max(high, m.To))
 }
 
 // tables are those that a hot topic's records fill, for the positions in them.
@@ -108,16 +131,24 @@ var tables = map[string]string{
 	topics.RegisterUser:     "users",
 }
 
-// fillGaps notes gaps for the offsets that are passed over. Where they had been
-// stored before the ledger was moved back, they are accounted for already.
-func (m *mover) fillGaps(ctx context.Context) error {
-	l := m.Partition.Ledger
-	covered := `SELECT "offset" AS a, "offset" AS b FROM dingir.rejects WHERE topic_id = $1 AND partition = $2 AND resolved_at IS NULL
-		UNION ALL SELECT "offset", "offset" FROM dingir.duplicates WHERE topic_id = $1 AND partition = $2
-		UNION ALL SELECT src_offset, src_offset FROM dingir.` + tables[m.topic] + ` WHERE src_topic = $1 AND src_partition = $2`
+// covered selects what is accounted for of the topic $1 and its partition $2, as
+// ranges from a to b.
+func (m *mover) covered() string {
+	const gaps = " UNION ALL SELECT first_offset, last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = $2"
 	if m.topic == topics.UnifyEvents {
-		covered = `SELECT first_offset AS a, last_offset AS b FROM dingir.event_log WHERE topic_id = $1 AND $2 = 0`
-		if err := m.markIncomplete(ctx); err != nil {
+		return "SELECT first_offset AS a, last_offset AS b FROM dingir.event_log WHERE topic_id = $1 AND $2::int = 0" + gaps
+	}
+	return `SELECT "offset" AS a, "offset" AS b FROM dingir.rejects WHERE topic_id = $1 AND partition = $2 AND resolved_at IS NULL
+		UNION ALL SELECT "offset", "offset" FROM dingir.duplicates WHERE topic_id = $1 AND partition = $2
+		UNION ALL SELECT src_offset, src_offset FROM dingir.` + tables[m.topic] + ` WHERE src_topic = $1 AND src_partition = $2` + gaps
+}
+
+// fillGaps notes gaps for the offsets that are passed over from l on. Where they had been
+// stored before the ledger was moved back, they are accounted for already.
+func (m *mover) fillGaps(ctx context.Context, l store.Position) error {
+	covered := m.covered()
+	if m.topic == topics.UnifyEvents {
+		if err := m.markIncomplete(ctx, l.Next); err != nil {
 			return err
 		}
 	}
@@ -143,10 +174,7 @@ func (m *mover) fillGaps(ctx context.Context) error {
 				SELECT max(b) OVER (ORDER BY a, b) + 1 AS after, lead(a) OVER (ORDER BY a, b) - 1 AS before FROM (
 					SELECT $4::bigint - 1 AS a, $4::bigint - 1 AS b
 					UNION ALL SELECT $5::bigint, $5::bigint
-					UNION ALL SELECT greatest(a, $4), least(b, $5 - 1) FROM (
-						SELECT a, b FROM (`+covered+`) c
-						UNION ALL SELECT first_offset, last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = $2
-					) known WHERE b >= $4 AND a < $5
+					UNION ALL SELECT greatest(a, $4), least(b, $5 - 1) FROM (`+covered+`) known WHERE b >= $4 AND a < $5
 				) bounds
 			) free WHERE after <= before`,
 			l.TopicID, m.Partition.ID, m.Partition.Topic, part.from, part.to, part.reason)
@@ -158,12 +186,12 @@ func (m *mover) fillGaps(ctx context.Context) error {
 }
 
 // markIncomplete notes that the state misses events that were passed over.
-func (m *mover) markIncomplete(ctx context.Context) error {
+func (m *mover) markIncomplete(ctx context.Context, next int64) error {
 	var there bool
 	if err := m.tx.QueryRow(ctx, "SELECT to_regclass('dingir.state') IS NOT NULL").Scan(&there); err != nil {
 		return fmt.Errorf("look for the state: %w", err)
 	}
-	if !there || m.To <= m.Partition.Ledger.Next {
+	if !there || m.To <= next {
 		return nil
 	}
 	return m.exec(ctx, "mark the state as incomplete", "UPDATE dingir.state SET complete = false WHERE next_offset < $1", m.To)

@@ -213,3 +213,38 @@ func TestBackOverGaps(t *testing.T) {
 	l.holds("1: 2-2 control, 1: 3-3 control, 1: 5-5 control", gaps)
 	l.clean()
 }
+
+// A cluster that was left and comes back goes on with what is stored of it:
+// what is read again is noted once, and taken back where it is not so now.
+func TestBackToAFormerCluster(t *testing.T) {
+	for _, test := range []struct {
+		name, topic, stored, to string
+		ledger, gaps            string
+		again                   string // what the log holds from there on
+		end                     string
+	}{
+		{"from the start", "p.internaltransfer", "ttr-t", "earliest", "1: 0-0 high 5 last none", "1: 3-3 control", "ttt-ttt", "1: 0-7 high 7 last 6"},
+		{"from the middle", "p.internaltransfer", "ttr-t", "2", "1: 0-2 high 5 last none", "1: 3-3 control", "t-ttt", "1: 0-7 high 7 last 6"},
+		{"beyond its end", "p.internaltransfer", "tt--t", "7", "1: 0-7 high 7 last none", "1: 2-2 control, 1: 3-3 control, 1: 5-6 skipped", "t", "1: 0-8 high 8 last 7"},
+		{"the event log", "p.unifyevents", "ee--e", "1", "1: 0-1 high 5 last none", "1: 2-2 control, 1: 3-3 control", "e--eee", "1: 0-7 high 7 last 6"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLog(t, test.topic)
+			l.store(test.stored)
+			l.ClusterID = "d"
+			l.move(Wish{Offset: "earliest", AcceptNewTopic: true})
+			l.holds("2: 0-0 high 0 last none", ledger)
+			l.store(strings.Repeat(test.stored[:1], 2))
+			l.clean()
+
+			l.ClusterID, l.High = "c", 8
+			l.move(Wish{Offset: test.to, AcceptNewTopic: true})
+			l.holds(test.ledger, ledger)
+			l.holds(test.gaps, gaps)
+			l.clean()
+			l.store(test.again)
+			l.holds(test.end, ledger)
+			l.clean()
+		})
+	}
+}
