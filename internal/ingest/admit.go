@@ -92,7 +92,8 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 		if !found || hash != pos.LastHash {
 			return &Halt{
 				Reason: fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten, as by an unclean leader election", pos.LastOffset),
-				Remedy: remedy(pos.Log, pos.Next) + " --accept-loss, to go on with the log as it is now",
+				Remedy: "read again all that Kafka has: `persistor positions set " + set(pos.Log, "earliest") +
+					" --accept-loss`; or, in place of earliest, from the first offset that differs, if you know it",
 			}
 		}
 	}
