@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/harness"
 )
 
@@ -27,6 +28,11 @@ func TestFrozenOwner(t *testing.T) {
 		t.Run(test.window, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, harness.New(t))
+			if test.holds {
+				// No duplicates: the server would end a transaction that has one, and
+				// then nobody holds anything.
+				s.trade = s.Exchange(func(c *exchange.Config) { c.Foreign = 0.02 })
+			}
 			s.begin()
 			for hit := range sized(1, 20) {
 				s.supply(3000)
