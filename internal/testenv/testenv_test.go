@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
@@ -49,13 +50,9 @@ func TestTopicsUnderAPrefixAreDeleted(t *testing.T) {
 		brokers := Kafka(t)
 		CreateTopic(t, brokers, prefix+"trades", 3)
 		CreateTopic(t, brokers, prefix+"orders", 1, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "60000"})
-		if found := topicsUnder(t, brokers, prefix); found != 2 {
-			t.Errorf("%d topics under %s, want 2", found, prefix)
-		}
+		awaitTopics(t, brokers, prefix, 2)
 	})
-	if found := topicsUnder(t, Kafka(t), prefix); found != 0 {
-		t.Errorf("%d topics under %s after their test", found, prefix)
-	}
+	awaitTopics(t, Kafka(t), prefix, 0)
 }
 
 func TestOwnPostgresKeepsItsRowsOverStopAndKill(t *testing.T) {
@@ -98,9 +95,7 @@ func TestOwnKafkaKeepsItsTopicsOverStopAndKill(t *testing.T) {
 				t.Error("it still answers")
 			}
 			server.Start()
-			if found := topicsUnder(t, server.Brokers(), "kept"); found != 1 {
-				t.Errorf("%d topics afterwards, want 1", found)
-			}
+			awaitTopics(t, server.Brokers(), "kept", 1)
 		})
 	}
 }
@@ -152,6 +147,21 @@ func query(t *testing.T, connection *pgx.Conn, into any, sql string) {
 	t.Helper()
 	if err := connection.QueryRow(t.Context(), sql).Scan(into); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// awaitTopics waits until so many topics are seen: a broker shows what was
+// created or deleted some milliseconds after it has said that it is done.
+func awaitTopics(t *testing.T, brokers, prefix string, want int) {
+	t.Helper()
+	deadline := time.Now().Add(answerTimeout)
+	found := topicsUnder(t, brokers, prefix)
+	for found != want && time.Now().Before(deadline) {
+		<-time.After(20 * time.Millisecond)
+		found = topicsUnder(t, brokers, prefix)
+	}
+	if found != want {
+		t.Errorf("%d topics under %s, want %d", found, prefix, want)
 	}
 }
 
