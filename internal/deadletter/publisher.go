@@ -211,17 +211,6 @@ func closeConn(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(bounded)
 }
 
-// Pending counts the rejects that somebody has to look at: unresolved, and not
-// a foreign producer's routine.
-func Pending(ctx context.Context, conn *pgx.Conn) (int64, error) {
-	var n int64
-	err := conn.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL AND reason <> 'foreign'").Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count the pending rejects: %w", err)
-	}
-	return n, nil
-}
-
 // lane is the way to one dead-letter topic. Each has a backoff of its own, so
 // that one topic that is missing does not hold back the other.
 type lane struct {

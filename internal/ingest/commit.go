@@ -149,7 +149,7 @@ func (w *worker) giveUp() {
 // process that was frozen past its session must not take part any more.
 func (w *worker) fenced(ctx context.Context) error {
 	w.giveUp()
-	if err := w.generation.Current(); err != nil {
+	if err := w.committer.Current(); err != nil {
 		return fmt.Errorf("%w: %w", errNotOurs, err)
 	}
 	w.log.Info("the ledger stands elsewhere; going on from there")
@@ -208,7 +208,7 @@ func (w *worker) haltBatch(err error) error {
 // is one of ours: a former owner that was frozen inside its transaction would
 // hold it for ever. Only a current member may do so.
 func (w *worker) unblock(ctx context.Context, topic string, partition int32) {
-	if w.conn.IsClosed() || w.generation.Current() != nil {
+	if w.conn.IsClosed() || w.committer.Current() != nil {
 		return
 	}
 	ended, err := w.endBlocker(ctx, topic, partition)

@@ -55,9 +55,6 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// last commits what is left, at the end of a generation.
-func (c *committer) last() { c.flush() }
-
 func (c *committer) flush() {
 	c.mu.Lock()
 	offsets := c.offsets
@@ -75,7 +72,8 @@ func (c *committer) flush() {
 	c.mu.Unlock()
 }
 
-// Current asks the coordinator whether we are still a member of the current
+// Current is asked before a worker acts on the ledger's word that it is not
+// where it thought. It asks the coordinator whether we are still a member of the current
 // generation. A coordinator that cannot be reached does not say that we are not.
 func (c *committer) Current() error {
 	c.mu.Lock()

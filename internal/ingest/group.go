@@ -192,7 +192,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 			p.show(func(v *httpserver.Partition) { v.Worker = i })
 		}
 		w := &worker{
-			Daemon: d, id: i, partitions: part, generation: committer, committer: committer,
+			Daemon: d, id: i, partitions: part, committer: committer,
 			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64),
 			batch: store.NewBatch(), rejoin: func() { stop(errNotOurs) }, log: d.log.With("worker", i),
 		}
@@ -205,7 +205,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 	workers.Go(func() { committer.run(take) })
 	workers.Go(func() { d.watchHalts(take, stop, list) })
 	workers.Wait()
-	committer.last()
+	committer.flush() // what is left
 	if errors.Is(context.Cause(take), ErrAllHalted) {
 		return ErrAllHalted
 	}

@@ -32,7 +32,6 @@ type worker struct {
 	*Daemon
 	id         int
 	partitions []*partition
-	generation generation
 	committer  *committer
 	rejoin     func() // ends the generation for all workers
 
@@ -50,13 +49,6 @@ type worker struct {
 	batch   *store.Batch
 	oldest  int64 // timestamp in ms of the batch's oldest record
 	log     *slog.Logger
-}
-
-// generation is our membership of the group, as far as a worker cares: it asks
-// before it acts on the ledger's word that it is not where it thought.
-type generation interface {
-	// Current returns nil while the group still counts us in.
-	Current() error
 }
 
 // run works until take ends; what is in flight then may go on until finish ends.
