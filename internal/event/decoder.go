@@ -18,6 +18,9 @@ type Decoder struct {
 	err     *Error
 
 	escapedNUL bool // the scan has passed a \u0000
+
+	parts tradeParts // of the last trade
+	inner *Decoder   // for the objects in a trade
 }
 
 // maxFields is enough for the message with most keys, an order in both dialects.
@@ -77,11 +80,16 @@ func (s *shape) find(key []byte, expected int) int {
 // scan checks that value is one strict JSON object and files the values of the
 // shape's keys. It reports whether the fields can be read.
 func (d *Decoder) scan(value []byte, s *shape) bool {
-	d.src, d.shape, d.err, d.escapedNUL = value, s, nil, false
-	d.fields = [maxFields]token{}
 	if d.scratch = d.scratch[:0]; cap(d.scratch) > maxScratch {
 		d.scratch = nil
 	}
+	return d.rescan(value, s)
+}
+
+// rescan is a scan that leaves the scratch space to what was read before.
+func (d *Decoder) rescan(value []byte, s *shape) bool {
+	d.src, d.shape, d.err, d.escapedNUL = value, s, nil, false
+	d.fields = [maxFields]token{}
 	if d.names = d.names[:0]; cap(d.names) > maxNames {
 		d.names = nil
 	}

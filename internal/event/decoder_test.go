@@ -314,6 +314,9 @@ func TestNoAllocation(t *testing.T) {
 	var m messages
 	for _, base := range everyMessage {
 		value := []byte(base)
+		if base == engineTrade { // whose objects are malformed, and noting why allocates
+			value = values(t, "TradeMessage")[0]
+		}
 		if n := testing.AllocsPerRun(10, func() { _ = m.decode(base, value) }); n != 0 {
 			t.Errorf("%v allocations for %s", n, base)
 		}

@@ -94,12 +94,14 @@ const (
 	True
 )
 
-// Trade is one match of two orders (wire format, section 1.9). User ids and
-// fees are absent in the documented shape.
+// Trade is one match of two orders (wire format, section 1.9). User ids, fees,
+// the assets and all that follows them are absent in the documented shape.
 type Trade struct {
 	Time        Micros
 	ID          int64
 	Market      Text
+	Base        Text
+	Quote       Text
 	Price       Decimal
 	Amount      Decimal
 	QuoteAmount Decimal
@@ -110,6 +112,42 @@ type Trade struct {
 	BidUserID   int64
 	BidOrderID  int64
 	BidFee      Decimal
+
+	// AskOrder and BidOrder are the orders as they were before this trade, if it
+	// is their first; else nil. Their signatures are not read.
+	AskOrder, BidOrder *Order
+
+	// Before and After are what orders and balances were around the trade; nil
+	// where the engine was built without them.
+	Before, After *TradeState
+
+	// Malformed says that one of the four is there but cannot be read. Nothing
+	// that is stored depends on them, so the trade itself is good.
+	Malformed bool
+}
+
+// TradeState is what a trade says about both orders and their owners' balances.
+type TradeState struct {
+	Orders   [2]OrderState   // ask, bid
+	Balances [4]BalanceState // ask's base, ask's quote, bid's base, bid's quote
+}
+
+// OrderState is how far an order has come. Before 2021-06 it had neither ids nor
+// side nor a fee.
+type OrderState struct {
+	UserID        int64
+	ID            int64
+	Side          Side
+	FinishedBase  Decimal
+	FinishedQuote Decimal
+	FinishedFee   Decimal
+}
+
+// BalanceState is what a user has of an asset, available and frozen together.
+type BalanceState struct {
+	UserID  int64
+	Asset   Text
+	Balance Decimal
 }
 
 // Order is one event in an order's life (wire format, section 1.8).
@@ -169,4 +207,15 @@ type User struct {
 	UserID    int64
 	L1Address Text
 	L2Pubkey  Text
+}
+
+// Unify is one record of unifyevents. Which of the messages it is, Kind says; the
+// others are left over from earlier records.
+type Unify struct {
+	Kind     Kind // never KindBalance
+	Trade    Trade
+	Order    Order
+	Balance  Balance
+	Transfer Transfer
+	User     User
 }

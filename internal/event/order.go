@@ -102,6 +102,20 @@ func engineAction(event Text) Action {
 }
 
 func (d *Decoder) engineOrder(o *Order) {
+	d.orderFields(o)
+	o.Signature = d.signature(orderSignature)
+	// Until 2021-06 the order did not know its assets, only the message did.
+	base, quote := d.name(eventBase), d.name(eventQuote)
+	if o.Base == nil {
+		o.Base = base
+	}
+	if o.Quote == nil {
+		o.Quote = quote
+	}
+}
+
+// orderFields reads an order, all but its signature.
+func (d *Decoder) orderFields(o *Order) {
 	*o = Order{
 		ID:            d.entityID(orderID),
 		Market:        d.name(orderMarket),
@@ -122,15 +136,6 @@ func (d *Decoder) engineOrder(o *Order) {
 		TakerFee:      d.decimal(orderTakerFee),
 		CreateTime:    d.engineTime(orderCreateTime),
 		UpdateTime:    d.engineTime(orderUpdateTime),
-		Signature:     d.signature(orderSignature),
-	}
-	// Until 2021-06 the order did not know its assets, only the message did.
-	base, quote := d.name(eventBase), d.name(eventQuote)
-	if o.Base == nil {
-		o.Base = base
-	}
-	if o.Quote == nil {
-		o.Quote = quote
 	}
 }
 

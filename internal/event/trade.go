@@ -57,6 +57,8 @@ func (d *Decoder) engineTrade(t *Trade) {
 		ID:          d.entityID(tradeID),
 		Time:        d.engineTime(tradeTimestamp),
 		Market:      d.name(tradeMarket),
+		Base:        d.name(tradeBase),
+		Quote:       d.name(tradeQuote),
 		Price:       d.decimal(tradePrice),
 		Amount:      d.decimal(tradeAmount),
 		QuoteAmount: d.decimal(tradeQuoteAmount),
@@ -68,15 +70,13 @@ func (d *Decoder) engineTrade(t *Trade) {
 		BidFee:      d.decimal(tradeBidFee),
 		TakerSide:   d.takerOfRoles(),
 	}
-	// Not stored, but every version of the engine writes them: a record
-	// without them is not its trade. The orders and states are only checked
-	// for their type; whoever needs them finds them in the fields.
-	d.name(tradeBase)
-	d.name(tradeQuote)
 	for f := tradeAskOrder; f <= tradeStateAfter; f++ {
 		if !d.absent(f) && d.fields[f].kind != object {
 			d.refuse(f, "an object or null")
 		}
+	}
+	if d.err == nil {
+		d.tradeParts(t)
 	}
 }
 
