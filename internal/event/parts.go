@@ -161,7 +161,11 @@ func (d *Decoder) earlyTradeState(t *Trade, s *TradeState, value func(field) []b
 // each calls fn with each element of an array that was scanned before, until one
 // is refused.
 func (d *Decoder) each(list []byte, fn func(element []byte) bool) bool {
-	walk := Decoder{src: list}
+	if d.inner == nil {
+		d.inner = &Decoder{}
+	}
+	walk := d.inner // d itself reads the elements
+	walk.src = list
 	i := walk.space(1)
 	for i < len(list) && list[i] != ']' {
 		v, end := walk.value(i, 0)
