@@ -79,7 +79,7 @@ func (m *mover) set(ctx context.Context, changes string) error {
 	if m.forget {
 		changes += ", last_offset = NULL, last_hash = NULL"
 	}
-	return m.exec(ctx, "move the ledger", "UPDATE dingir.ledger SET "+changes+" WHERE topic = $1 AND partition = $2",
+	return m.exec(ctx, "move the ledger", "UPDATE dingir.ledger SET moves = moves + 1, "+changes+" WHERE topic = $1 AND partition = $2",
 		m.Partition.Topic, m.Partition.ID, m.To)
 }
 
@@ -116,7 +116,8 @@ func (m *mover) begin(ctx context.Context) error {
 		INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset)
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (topic, partition) DO UPDATE SET topic_id = excluded.topic_id, first_offset = excluded.first_offset,
-			next_offset = excluded.next_offset, high_offset = excluded.high_offset, last_offset = NULL, last_hash = NULL`,
+			next_offset = excluded.next_offset, high_offset = excluded.high_offset, last_offset = NULL, last_hash = NULL,
+			moves = ledger.moves + 1`,
 		p.Topic, p.ID, id, min(first, m.To), m.To, max(high, m.To))
 }
 
@@ -187,11 +188,7 @@ func (m *mover) fillGaps(ctx context.Context, l store.Position) error {
 
 // markIncomplete notes that the state misses events that were passed over.
 func (m *mover) markIncomplete(ctx context.Context, next int64) error {
-	var there bool
-	if err := m.tx.QueryRow(ctx, "SELECT to_regclass('dingir.state') IS NOT NULL").Scan(&there); err != nil {
-		return fmt.Errorf("look for the state: %w", err)
-	}
-	if !there || m.To <= next {
+	if m.To <= next {
 		return nil
 	}
 	return m.exec(ctx, "mark the state as incomplete", "UPDATE dingir.state SET complete = false WHERE next_offset < $1", m.To)

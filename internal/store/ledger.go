@@ -16,6 +16,9 @@ type Position struct {
 	// High is the furthest that Next ever was.
 	High int64
 
+	// Moves counts how often an operator moved it.
+	Moves int64
+
 	// LastOffset and LastHash are the last record stored: LastOffset is
 	// negative where there is none to compare with.
 	LastOffset, LastHash int64
@@ -29,14 +32,14 @@ type Position struct {
 }
 
 const selectPosition = `
-SELECT l.topic, l.topic_id, l.partition, l.first_offset, l.next_offset, l.high_offset,
+SELECT l.topic, l.topic_id, l.partition, l.first_offset, l.next_offset, l.high_offset, l.moves,
        coalesce(l.last_offset, -1), coalesce(l.last_hash, 0), t.cluster_id, t.topic_uuid,
        coalesce((SELECT last_offset + 1 FROM dingir.event_log e WHERE e.topic_id = l.topic_id ORDER BY first_offset DESC LIMIT 1), 0)
   FROM dingir.ledger l JOIN dingir.topics t ON t.id = l.topic_id`
 
 func scanPosition(row pgx.CollectableRow) (Position, error) {
 	var p Position
-	err := row.Scan(&p.Topic, &p.TopicID, &p.Partition, &p.First, &p.Next, &p.High,
+	err := row.Scan(&p.Topic, &p.TopicID, &p.Partition, &p.First, &p.Next, &p.High, &p.Moves,
 		&p.LastOffset, &p.LastHash, &p.ClusterID, &p.TopicUUID, &p.Archived)
 	return p, err
 }

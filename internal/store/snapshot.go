@@ -1,0 +1,127 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/s2"
+)
+
+// Snapshot is the exchange's state at one offset of unifyevents, as
+// state.WriteSnapshot wrote it, compressed.
+type Snapshot struct {
+	TopicID int16
+	Next    int64     // the first offset that is not in it
+	Latest  time.Time // the latest timestamp of a record in it; zero without any
+	Data    []byte
+}
+
+// NewSnapshot compresses what write writes.
+func NewSnapshot(topicID int16, next int64, latest time.Time, write func(io.Writer) error) (Snapshot, error) {
+	var out bytes.Buffer
+	zw := s2.NewWriter(&out, s2.WriterConcurrency(1), s2.WriterBetterCompression())
+	err := write(zw)
+	if e := zw.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("write a snapshot of the state at offset %d: %w", next, err)
+	}
+	return Snapshot{TopicID: topicID, Next: next, Latest: latest, Data: out.Bytes()}, nil
+}
+
+// Reader gives what was written, for state.ReadSnapshot.
+func (s *Snapshot) Reader() io.Reader {
+	return s2.NewReader(bytes.NewReader(s.Data), s2.ReaderMaxBlockSize(4<<20))
+}
+
+// SnapshotAt returns the newest snapshot of the topic that holds no record at
+// or beyond next, if there is one.
+func SnapshotAt(ctx context.Context, conn *pgx.Conn, topicID int16, next int64) (s Snapshot, found bool, err error) {
+	return scanSnapshot(conn.QueryRow(ctx, selectSnapshot+" WHERE topic_id = $1 AND next_offset <= $2 ORDER BY next_offset DESC LIMIT 1", topicID, next))
+}
+
+// SnapshotBefore returns the newest snapshot of the topic that holds no record
+// with a timestamp after at, if there is one.
+func SnapshotBefore(ctx context.Context, conn *pgx.Conn, topicID int16, at time.Time) (s Snapshot, found bool, err error) {
+	return scanSnapshot(conn.QueryRow(ctx, selectSnapshot+" WHERE topic_id = $1 AND (latest_time <= $2 OR latest_time IS NULL) ORDER BY next_offset DESC LIMIT 1", topicID, at))
+}
+
+const selectSnapshot = "SELECT topic_id, next_offset, latest_time, data FROM dingir.state_snapshots"
+
+func scanSnapshot(row pgx.Row) (s Snapshot, found bool, err error) {
+	var latest *time.Time
+	err = row.Scan(&s.TopicID, &s.Next, &latest, &s.Data)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Snapshot{}, false, nil
+	}
+	if err != nil {
+		return Snapshot{}, false, fmt.Errorf("read a snapshot of the state: %w", err)
+	}
+	if latest != nil {
+		s.Latest = *latest
+	}
+	return s, true, nil
+}
+
+// PutSnapshot stores a snapshot that was made of the archive as the ledger of
+// the topic had it after so many moves of an operator. Where it has been moved
+// since, what the snapshot holds may be history: it is not stored. One that is
+// there already stays. It must not be called inside a batch's transaction.
+func PutSnapshot(ctx context.Context, conn *pgx.Conn, topic string, moves int64, s Snapshot) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// Whoever moves the ledger takes back snapshots behind this lock.
+		var valid bool
+		err := tx.QueryRow(ctx, `SELECT topic_id = $2 AND moves = $3 FROM dingir.ledger WHERE topic = $1 AND partition = 0 FOR SHARE`,
+			topic, s.TopicID, moves).Scan(&valid)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !valid {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var latest *time.Time
+		if !s.Latest.IsZero() {
+			latest = &s.Latest
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO dingir.state_snapshots (topic_id, next_offset, latest_time, data)
+			VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, s.TopicID, s.Next, latest, s.Data)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store a snapshot of the state at offset %d: %w", s.Next, err)
+	}
+	return nil
+}
+
+// StateRow is what balances and open_orders cover.
+type StateRow struct {
+	TopicID                  int16
+	Base, Next               int64
+	Complete, Provisional    bool
+	LastOrderID, LastTradeID int64
+	Mismatches               int64
+	Latest                   time.Time // the latest timestamp of a record in it; zero without any
+}
+
+// ReadStateRow returns the row of dingir.state; found is false before the first.
+func ReadStateRow(ctx context.Context, conn *pgx.Conn) (r StateRow, found bool, err error) {
+	var latest *time.Time
+	err = conn.QueryRow(ctx, `SELECT topic_id, base_offset, next_offset, complete, provisional, last_order_id, last_trade_id, mismatches, latest_time
+		FROM dingir.state`).Scan(&r.TopicID, &r.Base, &r.Next, &r.Complete, &r.Provisional, &r.LastOrderID, &r.LastTradeID, &r.Mismatches, &latest)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return StateRow{}, false, nil
+	}
+	if err != nil {
+		return StateRow{}, false, fmt.Errorf("read dingir.state: %w", err)
+	}
+	if latest != nil {
+		r.Latest = *latest
+	}
+	return r, true, nil
+}
