@@ -5,11 +5,15 @@
 // Every source delivers the same: the records and the gaps between them, in
 // the order of their offsets, so that the end of one is where the next begins.
 // A hole that nothing explains is an error, never passed over.
+//
+// A source reads and decompresses ahead of its Sink, in another goroutine and
+// in memory that is bounded in bytes.
 package eventlog
 
 import (
 	"context"
 	"errors"
+	"math"
 )
 
 // Record is one record of the log. Its slices are valid until the Sink returns.
@@ -38,10 +42,15 @@ type Log interface {
 	// They are equal where there is nothing.
 	Bounds(ctx context.Context) (first, next int64, err error)
 
-	// Read delivers the offsets from `from` up to, not including, until; what
-	// lies outside the bounds is a *RangeError. A gap is cut at the ends.
+	// Read delivers the offsets from `from` up to, not including, until; End
+	// stands for the source's end of the moment. What lies outside the bounds is
+	// a *RangeError, what is missing inside them a *HoleError. A gap is cut at
+	// the ends.
 	Read(ctx context.Context, from, until int64, sink Sink) error
 }
+
+// End stands for the end that a source has when the reading begins.
+const End = math.MaxInt64
 
 // ErrStop is what a Sink returns to end the reading early. Read then returns
 // nil.

@@ -57,17 +57,15 @@ func Positions(ctx context.Context, conn *pgx.Conn) ([]Position, error) {
 	return list, nil
 }
 
-// LockPosition reads one partition's position behind whoever is about to move
-// it: it waits for a transaction in flight (lock_timeout bounds the wait:
-// SQLSTATE 55P03). found is false where the partition was never begun.
-func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition int32) (p Position, found bool, err error) {
-	// Two statements: after a wait for a lock the first one's sub-queries would
-	// still see what was there before it.
-	_, err = conn.Exec(ctx, "SELECT FROM dingir.ledger WHERE topic = $1 AND partition = $2 FOR UPDATE", topic, partition)
-	var rows pgx.Rows
-	if err == nil {
-		rows, err = conn.Query(ctx, selectPosition+" WHERE l.topic = $1 AND l.partition = $2", topic, partition)
-	}
+// Querier is a session with the database, or a transaction in one.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// PositionOf returns one partition's position; found is false where the
+// partition was never begun.
+func PositionOf(ctx context.Context, session Querier, topic string, partition int32) (p Position, found bool, err error) {
+	rows, err := session.Query(ctx, selectPosition+" WHERE l.topic = $1 AND l.partition = $2", topic, partition)
 	if err == nil {
 		p, err = pgx.CollectExactlyOneRow(rows, scanPosition)
 	}
@@ -78,6 +76,18 @@ func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition i
 		return Position{}, false, fmt.Errorf("read the ledger of %s partition %d: %w", topic, partition, err)
 	}
 	return p, true, nil
+}
+
+// LockPosition reads one partition's position behind whoever is about to move
+// it: it waits for a transaction in flight (lock_timeout bounds the wait:
+// SQLSTATE 55P03). found is false where the partition was never begun.
+func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition int32) (p Position, found bool, err error) {
+	// Two statements: after a wait for a lock the first one's sub-queries would
+	// still see what was there before it.
+	if _, err = conn.Exec(ctx, "SELECT FROM dingir.ledger WHERE topic = $1 AND partition = $2 FOR UPDATE", topic, partition); err != nil {
+		return Position{}, false, fmt.Errorf("read the ledger of %s partition %d: %w", topic, partition, err)
+	}
+	return PositionOf(ctx, conn, topic, partition)
 }
 
 // Begin enters a partition that the ledger does not know, at its log's start.

@@ -4,21 +4,26 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/klauspost/compress/s2"
 
 	"github.com/thaliumx/persistor/internal/event"
 )
 
-// A segment of the event log is a byte of version and an S2 stream of records
-// (github.com/klauspost/compress/s2), each
+// A segment of the event log is a byte of version and a compressed stream of
+// records, each
 //
 //	uvarint  offset, less the previous record's (the first: less first_offset)
 //	varint   timestamp in ms, less the previous record's (the first: as it is)
 //	nullable key, nullable value: uvarint length + 1, or 0 for null, then bytes
 //	bytes    headers as Kafka encodes them: uvarint length, then bytes
-const segmentVersion = 1
+//
+// Version 1 is an S2 stream (github.com/klauspost/compress/s2), as the daemon
+// writes them; version 2 a zstd stream, into which small segments are merged.
+const (
+	segmentS2   = 1
+	segmentZstd = 2
+)
 
 // segment compresses the records of unifyevents as they come, so that a batch
 // holds them compressed only.
@@ -67,7 +72,7 @@ func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) err
 // a quarter of the daemon's work, and leaves 13 % of the bytes, not 9 %: the
 // archive is a small part of the database either way.
 func (s *segment) open() {
-	s.out.WriteByte(segmentVersion)
+	s.out.WriteByte(segmentS2)
 	if s.zw == nil {
 		s.zw = s2.NewWriter(&s.out,
 			s2.WriterConcurrency(1), // in the caller's time: no goroutines, no copies
@@ -114,42 +119,6 @@ func appendLength(b, v []byte) []byte {
 	return binary.AppendUvarint(b, uint64(len(v))+1)
 }
 
-// Archived is one record of the event log. Key and Value are nil where null.
-type Archived struct {
-	Offset  int64
-	Time    int64 // ms
-	Key     []byte
-	Value   []byte
-	Headers []byte // as Kafka encodes them
-}
-
-// ReadSegment decodes a segment and calls fn for each of its records; what fn
-// gets stays valid after it returns.
-func ReadSegment(first int64, data []byte, fn func(Archived) error) error {
-	if len(data) == 0 || data[0] != segmentVersion {
-		return fmt.Errorf("event log segment at offset %d: unknown version; a newer persistor wrote it", first)
-	}
-	raw, err := io.ReadAll(s2.NewReader(bytes.NewReader(data[1:])))
-	if err != nil {
-		return fmt.Errorf("event log segment at offset %d: %w", first, err)
-	}
-	rec := Archived{Offset: first}
-	for d := (segmentDecoder{b: raw}); len(d.b) > 0; {
-		rec.Offset += int64(d.uvarint())
-		rec.Time += d.varint()
-		rec.Key = d.nullable()
-		rec.Value = d.nullable()
-		rec.Headers = d.bytes(d.uvarint())
-		if d.bad {
-			return fmt.Errorf("event log segment at offset %d: damaged behind offset %d", first, rec.Offset)
-		}
-		if err := fn(rec); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Segment is a row of the event log.
 type Segment struct {
 	First, Last      int64        // offsets, both included
@@ -187,48 +156,4 @@ func (s *segment) close() (Segment, error) {
 		return Segment{}, fmt.Errorf("compress the event log: %w", err)
 	}
 	return Segment{s.first, s.last, ClampTime(s.earliest), ClampTime(s.latest), int32(s.records), s.out.Bytes()}, nil
-}
-
-// segmentDecoder reads the parts of a record and remembers whether one was
-// missing, so that its caller asks once a record.
-type segmentDecoder struct {
-	b   []byte
-	bad bool
-}
-
-func (d *segmentDecoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	return d.took(v, n)
-}
-
-func (d *segmentDecoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	return int64(d.took(uint64(v), n))
-}
-
-func (d *segmentDecoder) took(v uint64, n int) uint64 {
-	if n <= 0 {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *segmentDecoder) nullable() []byte {
-	n := d.uvarint()
-	if n == 0 {
-		return nil
-	}
-	return d.bytes(n - 1)
-}
-
-func (d *segmentDecoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.bad, d.b = true, nil
-		return nil
-	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
 }

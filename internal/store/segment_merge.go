@@ -1,0 +1,3 @@
+package store
+
+const mergeWindow = 4 << 20
