@@ -27,6 +27,14 @@ var detailShape = shape{prefix: "detail.", first: detailID, keys: []string{"id"}
 
 // Balance decodes a record of `balances`.
 func (d *Decoder) Balance(value []byte, b *Balance) error {
+	if d.straightBalance(value, b) {
+		return nil
+	}
+	return d.scannedBalance(value, b)
+}
+
+// scannedBalance decodes the message in any layout.
+func (d *Decoder) scannedBalance(value []byte, b *Balance) error {
 	if !d.scan(value, &balanceShape) {
 		return d.result()
 	}
@@ -39,22 +47,35 @@ func (d *Decoder) Balance(value []byte, b *Balance) error {
 
 // Deposit decodes a deposit. Its business id stands in its detail.
 func (d *Decoder) Deposit(value []byte, b *Balance) error {
-	if !d.scan(value, &balanceShape) {
-		return d.result()
+	if !d.straightDeposit(value, b, false) {
+		if err := d.scannedDeposit(value, b, false); err != nil {
+			return err
+		}
 	}
-	d.movement(b)
 	b.BusinessID = d.detailID(b.Detail)
 	return d.result()
 }
 
 // Withdraw decodes a withdrawal: a deposit with a negative change, and signed.
 func (d *Decoder) Withdraw(value []byte, b *Balance) error {
+	if !d.straightDeposit(value, b, true) {
+		if err := d.scannedDeposit(value, b, true); err != nil {
+			return err
+		}
+	}
+	b.BusinessID = d.detailID(b.Detail)
+	return d.result()
+}
+
+// scannedDeposit decodes all but the business id, in any layout.
+func (d *Decoder) scannedDeposit(value []byte, b *Balance, signed bool) error {
 	if !d.scan(value, &balanceShape) {
 		return d.result()
 	}
 	d.movement(b)
-	b.Signature = d.optionalText(balanceSignature)
-	b.BusinessID = d.detailID(b.Detail)
+	if signed {
+		b.Signature = d.optionalText(balanceSignature)
+	}
 	return d.result()
 }
 
@@ -77,10 +98,7 @@ func (d *Decoder) movement(b *Balance) {
 // the caller's text: where it is no strict JSON object, it states no id, and is
 // stored as it is; an id that is there and is none is refused.
 func (d *Decoder) detailID(detail Text) Decimal {
-	if d.err != nil {
-		return nil
-	}
-	d.src, d.shape = detail, &detailShape
+	d.src, d.shape, d.fields[detailID] = detail, &detailShape, token{}
 	if d.document(); d.err != nil {
 		d.err = nil
 		return nil

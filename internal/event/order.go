@@ -1,9 +1,6 @@
 package event
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // The fields of an order's event, and those of the order in it (wire format,
 // sections 1.8 and 1.11).
@@ -65,6 +62,14 @@ var documentedEvents = map[string]Action{
 // Order decodes an order's event. For a record of the platform's backend, which
 // shares the topic, it returns ErrForeign.
 func (d *Decoder) Order(value []byte, o *Order) error {
+	if d.straightOrder(value, o) {
+		return nil
+	}
+	return d.scannedOrder(value, o)
+}
+
+// scannedOrder decodes the message in any layout.
+func (d *Decoder) scannedOrder(value []byte, o *Order) error {
 	if !d.scan(value, &orderEventShape) {
 		return d.result()
 	}
@@ -193,4 +198,6 @@ func (d *Decoder) signature(f field) []byte {
 	return d.scratch[start:len(d.scratch):len(d.scratch)]
 }
 
-var noSignature = strings.Repeat("0", 2*signatureSize)
+const noSignature = zeros + zeros + zeros + zeros
+
+const zeros = "00000000000000000000000000000000"

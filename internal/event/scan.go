@@ -235,6 +235,16 @@ func (d *Decoder) num(i int) int {
 
 // digits returns the position after the run of digits that begins at i.
 func digits(b []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for i+8 <= len(b) {
+		// A byte that is none of the ten gets its top bit; a carry runs upwards
+		// from such a byte only, so the lowest mark is right.
+		x := binary.LittleEndian.Uint64(b[i:]) ^ ones*'0'
+		if m := (x + ones*(0x80-10) | x) & tops; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+		i += 8
+	}
 	for i < len(b) && b[i]-'0' <= 9 {
 		i++
 	}

@@ -38,6 +38,14 @@ var tradeShape = shape{keys: []string{
 // Trade decodes a trade. The engine's are told from the documented ones by
 // their id: a number there, a string here.
 func (d *Decoder) Trade(value []byte, t *Trade) error {
+	if d.straightTrade(value, t) {
+		return nil
+	}
+	return d.scannedTrade(value, t)
+}
+
+// scannedTrade decodes the message in any layout.
+func (d *Decoder) scannedTrade(value []byte, t *Trade) error {
 	if !d.scan(value, &tradeShape) {
 		return d.result()
 	}

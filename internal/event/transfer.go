@@ -16,6 +16,14 @@ var transferShape = shape{keys: []string{
 
 // Transfer decodes a transfer between users. Its amount may be zero.
 func (d *Decoder) Transfer(value []byte, t *Transfer) error {
+	if d.straightTransfer(value, t) {
+		return nil
+	}
+	return d.scannedTransfer(value, t)
+}
+
+// scannedTransfer decodes the message in any layout.
+func (d *Decoder) scannedTransfer(value []byte, t *Transfer) error {
 	if !d.scan(value, &transferShape) {
 		return d.result()
 	}

@@ -11,6 +11,14 @@ var userShape = shape{keys: []string{"user_id", "l1_address", "l2_pubkey"}}
 
 // User decodes a registration.
 func (d *Decoder) User(value []byte, u *User) error {
+	if d.straightUser(value, u) {
+		return nil
+	}
+	return d.scannedUser(value, u)
+}
+
+// scannedUser decodes the message in any layout.
+func (d *Decoder) scannedUser(value []byte, u *User) error {
 	if !d.scan(value, &userShape) {
 		return d.result()
 	}
