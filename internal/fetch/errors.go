@@ -87,6 +87,7 @@ type CorruptError struct {
 	Topic     string
 	Partition int32
 	Offset    int64 // position that could not be read
+	Next      int64 // position behind the batch, as far as damaged bytes can tell; -1 where they cannot
 	Reason    string
 	Err       error // the decompressor's word, or nil
 }
@@ -132,6 +133,7 @@ type BatchTooLargeError struct {
 	Topic     string
 	Partition int32
 	Offset    int64 // first position of the batch that was not delivered
+	Next      int64 // position behind the batch
 	Limit     int
 }
 

@@ -98,7 +98,7 @@ func (p *Part) openBatch() (Kind, error) {
 	for {
 		h, rest, complete, reason := splitBatch(p.rest)
 		if reason != "" {
-			return Done, p.corrupt(reason, nil)
+			return Done, p.corruptBatch(reason, rest)
 		}
 		if !complete {
 			// Brokers cut the last batch where the byte limit falls. Cutting the
@@ -125,7 +125,7 @@ func (p *Part) openBatch() (Kind, error) {
 		if h.last < p.next {
 			continue
 		}
-		if h.base > p.next {
+		if h.base > p.next && (h.count > 0 || h.attributes&attrControl != 0) {
 			return Done, p.jump(h.base)
 		}
 		if h.attributes&attrControl != 0 || h.attributes&attrTransactional != 0 && p.aborts.covers(h.producer) {
@@ -191,10 +191,26 @@ func (p *Part) readRecord() (ok bool, err error) {
 // a batch its last offset when it removes the last records.
 func (p *Part) closeBatch() error {
 	if p.next <= p.batch.last {
-		return p.jump(p.batch.last + 1)
+		return p.jump(p.emptyUpTo())
 	}
 	p.opened = false
 	return nil
+}
+
+// emptyUpTo is where the next records are, or may be, behind the open batch, which has
+// none left: compaction keeps a producer's last batch without its records.
+func (p *Part) emptyUpTo() int64 {
+	last := p.batch.last
+	for {
+		h, rest, complete, reason := splitBatch(p.rest)
+		switch {
+		case !complete || reason != "" || h.base <= last:
+			return last + 1
+		case h.count > 0 || h.attributes&attrControl != 0:
+			return h.base
+		}
+		last, p.rest = h.last, rest
+	}
 }
 
 // body is the open batch's records. The inflated ones share one buffer in the
@@ -211,7 +227,7 @@ func (p *Part) body() ([]byte, error) {
 	p.response.inflated = nil
 	err := f.inflate(codec, p.batch.payload)
 	if errors.Is(err, errTooLarge) {
-		return nil, &BatchTooLargeError{Topic: p.Want.Topic, Partition: p.Want.Partition, Offset: p.next, Limit: f.limit}
+		return nil, &BatchTooLargeError{Topic: p.Want.Topic, Partition: p.Want.Partition, Offset: p.next, Next: p.batch.last + 1, Limit: f.limit}
 	}
 	if err != nil {
 		return nil, p.corrupt("it cannot be inflated", err)
@@ -220,8 +236,31 @@ func (p *Part) body() ([]byte, error) {
 	return f.out, nil
 }
 
+// corrupt is about the batch that was split off last, whose header is right, or
+// about what follows it.
 func (p *Part) corrupt(reason string, err error) error {
-	return &CorruptError{Topic: p.Want.Topic, Partition: p.Want.Partition, Offset: p.next, Reason: reason, Err: err}
+	next := int64(-1)
+	if p.seen && p.batch.last >= p.next {
+		next = p.batch.last + 1
+	}
+	return &CorruptError{Topic: p.Want.Topic, Partition: p.Want.Partition, Offset: p.next, Next: next, Reason: reason, Err: err}
+}
+
+// corruptBatch is about a batch whose header cannot be trusted. rest is what
+// follows it: where that begins another batch, it tells where this one ends.
+func (p *Part) corruptBatch(reason string, rest []byte) error {
+	damaged := p.rest
+	next := int64(-1)
+	switch {
+	case len(rest) < len(damaged) && len(rest) >= batchPrefix:
+		next = int64(be.Uint64(rest))
+	case len(damaged) >= batchHeader:
+		next = int64(be.Uint64(damaged)) + int64(int32(be.Uint32(damaged[23:]))) + 1
+	}
+	if next <= p.next || p.HighWatermark >= 0 && next > p.HighWatermark {
+		next = -1
+	}
+	return &CorruptError{Topic: p.Want.Topic, Partition: p.Want.Partition, Offset: p.next, Next: next, Reason: reason}
 }
 
 func (p *Part) jump(found int64) error {

@@ -156,6 +156,9 @@ func TestJumps(t *testing.T) {
 		{"inside a batch, wanted from the hole on", 3, []testBatch{{records: holed}}, "", 3, 5},
 		{"at a batch's end", 0, []testBatch{{records: records(2), lastDelta: 9}}, "0 1 ", 2, 10},
 		{"an empty batch", 0, []testBatch{{raw: []byte{}, lastDelta: 9}}, "", 0, 10},
+		{"empty batches before one with records", 0, []testBatch{{records: records(2)}, {base: 4, raw: []byte{}, lastDelta: 1}, {base: 7, raw: []byte{}}, {base: 9, records: records(2)}}, "0 1 ", 2, 9},
+		{"empty batches before a marker", 0, []testBatch{{raw: []byte{}}, {base: 1, raw: []byte{}}, marker(3, 1, true)}, "", 0, 3},
+		{"inside a batch before an empty one", 0, []testBatch{{records: holed}, {base: 7, raw: []byte{}}}, "0 1 ", 2, 5},
 		{"before a marker", 0, []testBatch{{records: records(1)}, marker(3, 1, true)}, "0 ", 1, 3},
 	}
 	for _, tt := range tests {
@@ -295,6 +298,40 @@ func TestCorruptBatches(t *testing.T) {
 			t.Errorf("got %v, want a *CorruptError at 50", err)
 		}
 	})
+}
+
+// What follows a damaged batch is what an operator has to know to go on.
+func TestNextAfterDamage(t *testing.T) {
+	two := encodeAll(testBatch{base: 5, records: records(3)}, testBatch{base: 10, records: records(1)})
+	flip := func(b []byte, at int) []byte {
+		b = slices.Clone(b)
+		b[at] ^= 0x40
+		return b
+	}
+	first := len(testBatch{base: 5, records: records(3)}.encode())
+	for name, tt := range map[string]struct {
+		log  []byte
+		high int64
+		want int64
+	}{
+		"the next batch tells":                 {flip(two, first-1), 11, 10},
+		"the next batch's beginning tells":     {flip(two, first-1)[:first+batchPrefix], 11, 10},
+		"alone, its own header tells":          {flip(two, first-1)[:first], 11, 8},
+		"a header that reaches beyond the log": {flip(two, 25)[:first], 11, -1},
+		"a length that leads astray":           {flip(two, 11), 11, -1},
+		"magic":                                {flip(two, 16), 11, 8},
+		"what is inside it is damaged":         {testBatch{base: 5, raw: []byte{1}, count: 1, lastDelta: 2}.encode(), 11, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := partOf(t, 5, nil, tt.log)
+			p.HighWatermark = tt.high
+			_, err := drain(p)
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) || corrupt.Offset != 5 || corrupt.Next != tt.want {
+				t.Errorf("%+v, want the next offset to be %d", err, tt.want)
+			}
+		})
+	}
 }
 
 func TestBombs(t *testing.T) {

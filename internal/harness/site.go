@@ -40,9 +40,19 @@ func New(t testing.TB) *Site {
 // On is New with a database that the caller made, empty.
 func On(t testing.TB, databaseURL string) *Site {
 	t.Helper()
-	prefix := testenv.TopicPrefix(t)
+	return build(t, testenv.Kafka(t), testenv.TopicPrefix(t), databaseURL)
+}
+
+// OnBroker is New with a broker that the test has for itself.
+func OnBroker(t testing.TB, broker *testenv.Broker) *Site {
+	t.Helper()
+	return build(t, broker.Brokers(), "own.", testenv.Database(t))
+}
+
+func build(t testing.TB, brokers, prefix, databaseURL string) *Site {
+	t.Helper()
 	s := &Site{
-		Brokers: testenv.Kafka(t), Prefix: prefix, Group: prefix + "group", DatabaseURL: databaseURL,
+		Brokers: brokers, Prefix: prefix, Group: prefix + "group", DatabaseURL: databaseURL,
 		t: t, placed: map[string]int{},
 	}
 	s.createTopics()

@@ -86,10 +86,23 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	want.Offset = pos.LastOffset
 	if pos.LastOffset >= m.LogStart && pos.LastOffset < m.HighWatermark {
 		hash, found, err := w.hashAt(ctx, cluster, want)
+		if _, damaged := damage(err); damaged {
+			return &Halt{
+				Reason: "the last record that was stored cannot be compared with the log: " + err.Error(),
+				Remedy: mend + "; if none has it whole, go on without comparing: " + remedy(pos.Log, pos.Next, " --accept-loss"),
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if !found || hash != pos.LastHash {
+		if !found {
+			return &Halt{
+				Reason: fmt.Sprintf("the record at offset %d, the last that was stored, is not in the log any more, which goes on behind it: it was compacted, or rewritten", pos.LastOffset),
+				Remedy: "the topic must not be compacted; to go on from where the ledger stands: " + remedy(pos.Log, pos.Next, " --accept-loss") +
+					"; where the log was rewritten, read again all that Kafka has: earliest in place of the offset",
+			}
+		}
+		if hash != pos.LastHash {
 			return &Halt{
 				Reason: fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten, as by an unclean leader election", pos.LastOffset),
 				Remedy: "read again all that Kafka has: `persistor positions set " + set(pos.Log, "earliest") +
@@ -130,8 +143,34 @@ func compare(pos store.Position, clusterID string, topicID [16]byte, m fetch.Wat
 	return nil
 }
 
-func remedy(log store.Log, offset int64) string {
-	return "`persistor positions set " + set(log, fmt.Sprint(offset)) + "`"
+func remedy(log store.Log, offset int64, options string) string {
+	return "`persistor positions set " + set(log, fmt.Sprint(offset)) + options + "`"
+}
+
+// mend is the better remedy for damage on a broker's disk.
+const mend = "let another replica lead the partition, or mend the broker's disk; it is read again every few seconds"
+
+// skip passes over a damaged batch; next is behind it, negative where that is
+// not known.
+func skip(log store.Log, next int64) string {
+	if next < 0 {
+		return "`persistor positions set " + set(log, "OFFSET") + "` with the first offset behind the damage"
+	}
+	return remedy(log, next, "")
+}
+
+// damage tells whether a batch can never be read as it is now, and what offset
+// follows it; negative where that is not known.
+func damage(err error) (next int64, damaged bool) {
+	var corrupt *fetch.CorruptError
+	var large *fetch.BatchTooLargeError
+	switch {
+	case errors.As(err, &corrupt):
+		return corrupt.Next, true
+	case errors.As(err, &large):
+		return large.Next, true
+	}
+	return -1, false
 }
 
 func set(log store.Log, offset string) string {

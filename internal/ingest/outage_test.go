@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/segmentio/kafka-go"
 
 	"github.com/thaliumx/persistor/internal/harness"
 	"github.com/thaliumx/persistor/internal/testenv"
-	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // grace keeps the tests short; by default it is 10 s.
@@ -241,14 +239,7 @@ func TestTheDatabaseGoesAway(t *testing.T) {
 func TestKafkaGoesAway(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnKafka(t)
-	site := harness.New(t)
-	site.Brokers = server.Brokers()
-	s := sceneOf(t, site)
-	want := topics.Documented(s.Prefix)
-	s.admin.Transport.(*kafka.Transport).MetadataTopics = topics.Names(want)
-	if _, err := topics.Create(t.Context(), s.admin, want, 1); err != nil {
-		t.Fatal(err)
-	}
+	s := sceneOf(t, harness.OnBroker(t, server))
 	p := s.Start(grace)
 	s.until("it is ready", func() bool { status, _ := p.Ready(); return status == http.StatusOK })
 	made := 0

@@ -327,24 +327,23 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 		p.stuck = true
 		w.haltPartition(p, &Halt{
 			Reason: fmt.Sprintf("the log has no records from offset %d to %d, and no transaction explains it", jump.Expected, jump.Found-1),
-			Remedy: "the topic must not be compacted; if the records are really gone, note it and go on: " + remedy(p.log, jump.Found),
+			Remedy: "the topic must not be compacted; if the records are really gone, note it and go on: " + remedy(p.log, jump.Found, ""),
 		})
 	case fetch.NeedsMetadata(err) || fetch.Retriable(err):
 		w.cluster = nil
 		p.waits(err.Error())
 		p.retryAt = time.Now().Add(200 * time.Millisecond)
 	default:
-		// An offset out of range shows as a halt at the next look; damage stays
-		// damage until the broker mends it.
 		w.cluster = nil
+		if next, damaged := damage(err); damaged {
+			p.stuck = true
+			w.haltPartition(p, &Halt{Reason: err.Error(), Remedy: mend + "; if none has it whole, note the loss and go on: " + skip(p.log, next)})
+			return
+		}
+		// An offset out of range shows as a halt at the next look.
 		p.waits(err.Error())
 		p.retryAt = time.Now().Add(haltRetry)
 		w.log.Error("partition cannot be read", "topic", p.name, "partition", p.id, "offset", part.Position(), "error", err)
-		var corrupt *fetch.CorruptError
-		if errors.As(err, &corrupt) {
-			p.stuck = true
-			w.haltPartition(p, &Halt{Reason: err.Error(), Remedy: "let another replica lead the partition, or mend the broker's disk; it is read again every few seconds"})
-		}
 	}
 }
 

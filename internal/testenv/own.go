@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 )
 
 // ownTimeout bounds one call of the stack script. Starting takes seconds; the
@@ -44,7 +46,30 @@ func OwnPostgres(t testing.TB) *Postgres {
 // start it. It is removed when the test ends.
 func OwnKafka(t testing.TB) *Broker {
 	t.Helper()
-	return &Broker{startOwn(t, "kafka", "Kafka of its own")}
+	b := &Broker{startOwn(t, "kafka", "Kafka of its own")}
+	b.awaitController()
+	return b
+}
+
+// awaitController returns when the broker says who makes topics: it answers a
+// little earlier than it knows.
+func (b *Broker) awaitController() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	client, closeClient := kafkaClient(b.Brokers())
+	defer closeClient()
+	for {
+		answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}})
+		if err == nil && answer.Controller.Host != "" {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("Kafka of its own names no controller: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // URL is the address of the database postgres, for its superuser. It stays
