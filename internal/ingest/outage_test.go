@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/harness"
 	"github.com/thaliumx/persistor/internal/testenv"
 )
@@ -230,6 +231,34 @@ func TestTheDatabaseGoesAway(t *testing.T) {
 	s.ProduceExchange(x, 200)
 	s.WaitDrained(patience)
 	s.account()
+	p.Term()
+	if exit := p.Wait(patience); exit != 0 {
+		t.Errorf("exit %d", exit)
+	}
+}
+
+// A disk that is really full: nothing is lost or rejected, and room is all that
+// is needed.
+func TestTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	database, disk := testenv.OwnPostgres(t).DatabaseOnDisk(128)
+	s := sceneOf(t, harness.On(t, database))
+	x := s.Exchange(func(c *exchange.Config) { c.Duplicates = 0.05 })
+	p := s.Start(grace)
+	s.until("it is ready", func() bool { status, _ := p.Ready(); return status == http.StatusOK })
+	for range 2 {
+		s.ProduceExchange(x, 1000)
+		s.WaitDrained(patience)
+		s.endure(p, outage{"the disk is full", disk.Fill, disk.Free, "53100"},
+			func() {
+				s.ProduceExchange(x, 5000)
+				s.Produce(harness.Record{Topic: "trades", Value: []byte("bad")})
+			}, func() { s.WaitDrained(patience) })
+		s.account()
+	}
+	if n := s.count("SELECT count(*) FROM dingir.rejects"); n != 2 {
+		t.Errorf("%d records rejected, want the 2 that are bad", n)
+	}
 	p.Term()
 	if exit := p.Wait(patience); exit != 0 {
 		t.Errorf("exit %d", exit)
