@@ -1,0 +1,205 @@
+package amount
+
+import (
+	"math/big"
+	"math/bits"
+)
+
+var pow10 = func() (p [wordDigits + 1]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = p[i-1] * 10
+	}
+	return p
+}()
+
+// scaledUp writes the same coefficient with n decimals more. It is not ok where
+// 128 bits do not hold it.
+func (a Amount) scaledUp(n int32) (_ Amount, ok bool) {
+	if a.big != nil {
+		return a, false
+	}
+	a.scale += n
+	for n > 0 {
+		step := min(n, wordDigits)
+		n -= step
+		by := pow10[step]
+		over, high := bits.Mul64(a.hi, by)
+		carry, low := bits.Mul64(a.lo, by)
+		high, c := bits.Add64(high, carry, 0)
+		if over|c != 0 {
+			return a, false
+		}
+		a.hi, a.lo = high, low
+	}
+	return a, true
+}
+
+// aligned gives both amounts the greater of their scales. It is not ok where
+// one of them does not fit into 128 bits.
+func aligned(a, b Amount) (_, _ Amount, ok bool) {
+	ok = true
+	switch {
+	case a.scale < b.scale:
+		a, ok = a.scaledUp(b.scale - a.scale)
+	case b.scale < a.scale:
+		b, ok = b.scaledUp(a.scale - b.scale)
+	}
+	return a, b, ok && a.big == nil && b.big == nil
+}
+
+// Add is a + b, with the greater of their scales; adding 0 leaves the other
+// operand as it is.
+func (a Amount) Add(b Amount) Amount {
+	if b.IsZero() {
+		return a
+	}
+	if a.IsZero() {
+		return b
+	}
+	x, y, ok := aligned(a, b)
+	if !ok {
+		return addBig(a, b)
+	}
+	if x.neg == y.neg {
+		low, c := bits.Add64(x.lo, y.lo, 0)
+		high, c := bits.Add64(x.hi, y.hi, c)
+		if c != 0 {
+			return addBig(a, b)
+		}
+		x.hi, x.lo = high, low
+		return x
+	}
+	if x.hi < y.hi || x.hi == y.hi && x.lo < y.lo {
+		x, y = y, x
+	}
+	var borrow uint64
+	x.lo, borrow = bits.Sub64(x.lo, y.lo, 0)
+	x.hi, _ = bits.Sub64(x.hi, y.hi, borrow)
+	x.neg = x.neg && x.hi|x.lo != 0
+	return x
+}
+
+// Sub is a - b.
+func (a Amount) Sub(b Amount) Amount { return a.Add(b.Neg()) }
+
+// Mul is a * b, with the sum of their scales.
+func (a Amount) Mul(b Amount) Amount {
+	if a.big != nil || b.big != nil {
+		return mulBig(a, b)
+	}
+	if a.hi != 0 {
+		a, b = b, a
+	}
+	if a.hi != 0 {
+		return mulBig(a, b)
+	}
+	over, high := bits.Mul64(b.hi, a.lo)
+	carry, low := bits.Mul64(b.lo, a.lo)
+	high, c := bits.Add64(high, carry, 0)
+	if over|c != 0 {
+		return mulBig(a, b)
+	}
+	return Amount{hi: high, lo: low, scale: a.scale + b.scale, neg: a.neg != b.neg && high|low != 0}
+}
+
+// Cmp is -1, 0 or 1 where a is less than, equal to or greater than b.
+func (a Amount) Cmp(b Amount) int {
+	if a.neg != b.neg {
+		if a.neg {
+			return -1
+		}
+		return 1
+	}
+	x, y, ok := aligned(a, b)
+	var c int
+	switch {
+	case !ok:
+		c = a.coefficientAt(b.scale).Cmp(b.coefficientAt(a.scale))
+	case x.hi != y.hi:
+		c = compare(x.hi, y.hi)
+	default:
+		c = compare(x.lo, y.lo)
+	}
+	if a.neg {
+		return -c
+	}
+	return c
+}
+
+func compare(x, y uint64) int {
+	switch {
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// Equal reports whether both are the same number.
+func (a Amount) Equal(b Amount) bool {
+	if a.scale == b.scale && a.big == nil && b.big == nil {
+		return a.lo == b.lo && a.hi == b.hi && a.neg == b.neg
+	}
+	return a.Cmp(b) == 0
+}
+
+// coefficient is the magnitude of the coefficient; it may be shared.
+func (a Amount) coefficient() *big.Int {
+	if a.big != nil {
+		return a.big
+	}
+	n := new(big.Int).SetUint64(a.hi)
+	return n.Lsh(n, 64).Or(n, new(big.Int).SetUint64(a.lo))
+}
+
+// coefficientAt is the magnitude of the coefficient for a scale that is not
+// less than the amount's own; else for its own.
+func (a Amount) coefficientAt(scale int32) *big.Int {
+	n := a.coefficient()
+	if scale <= a.scale {
+		return n
+	}
+	return new(big.Int).Mul(n, tenTo(scale-a.scale))
+}
+
+func tenTo(n int32) *big.Int {
+	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
+}
+
+// fromBig takes a magnitude, which nobody else may change any more. Where it is
+// larger than 128 bits, trailing zeros go, so that what needs little room gets
+// back to the fast path.
+func fromBig(n *big.Int, scale int32, neg bool) Amount {
+	for step := int32(16); step > 0 && n.BitLen() > 128; {
+		quotient, rest := new(big.Int).QuoRem(n, new(big.Int).SetUint64(pow10[step]), new(big.Int))
+		if scale < step || rest.Sign() != 0 {
+			step /= 2
+			continue
+		}
+		n, scale = quotient, scale-step
+	}
+	if n.BitLen() > 128 {
+		return Amount{big: n, scale: scale, neg: neg}
+	}
+	a := Amount{lo: new(big.Int).And(n, new(big.Int).SetUint64(1<<64-1)).Uint64(), scale: scale}
+	a.hi = new(big.Int).Rsh(n, 64).Uint64()
+	a.neg = neg && !a.IsZero()
+	return a
+}
+
+func addBig(a, b Amount) Amount {
+	x, y := a.coefficientAt(b.scale), b.coefficientAt(a.scale)
+	scale := max(a.scale, b.scale)
+	if a.neg == b.neg {
+		return fromBig(new(big.Int).Add(x, y), scale, a.neg)
+	}
+	n := new(big.Int).Sub(x, y)
+	return fromBig(n.Abs(n), scale, a.neg == (x.Cmp(y) > 0))
+}
+
+func mulBig(a, b Amount) Amount {
+	n := new(big.Int).Mul(a.coefficient(), b.coefficient())
+	return fromBig(n, a.scale+b.scale, a.neg != b.neg)
+}

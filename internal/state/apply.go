@@ -1,0 +1,216 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/thaliumx/persistor/internal/amount"
+	"github.com/thaliumx/persistor/internal/event"
+)
+
+// operation is the engine's operation that the newest records belong to. There
+// is no end-of-operation marker: the end is mostly known when the next begins
+// (wire 2).
+type operation struct {
+	put       bool  // it is an order's, from its PUT to its FINISH or rest
+	ended     bool  // its taker's FINISH has come
+	early     bool  // 2021-03: the PUT comes after the trades
+	taker     int64 // the order
+	lastMaker int64 // the maker of its newest trade
+	touched   []int32
+}
+
+// Apply adds the record at an offset, with its timestamp in ms. A record below
+// Next is passed over; a hole before it counts as lost.
+func (s *State) Apply(offset, at int64, u *event.Unify) {
+	if !s.reach(offset, at) {
+		return
+	}
+	switch u.Kind {
+	case event.KindTrade:
+		s.trade(&u.Trade)
+	case event.KindOrder:
+		s.order(&u.Order)
+	case event.KindDeposit:
+		s.payment(&u.Balance, true)
+	case event.KindWithdraw:
+		s.payment(&u.Balance, false)
+	case event.KindTransfer:
+		s.transfer(&u.Transfer)
+	case event.KindUser:
+		s.user(&u.User)
+	default:
+		s.cannotRead("kind", "a record of unifyevents", u.Kind.String())
+	}
+	s.next = offset + 1
+}
+
+// Unreadable counts a record that the decoder refused. What it meant is not
+// known, so later records may contradict the state.
+func (s *State) Unreadable(offset, at int64) {
+	if s.reach(offset, at) {
+		s.cannotRead("record", "a record that can be read", "one that cannot")
+		s.next = offset + 1
+	}
+}
+
+func (s *State) cannotRead(field, expected, found string) {
+	if s.fail(unreadable) {
+		s.example(unreadable, field, expected, found)
+	}
+}
+
+// reach makes offset the next one.
+func (s *State) reach(offset, at int64) bool {
+	if offset < s.next {
+		return false
+	}
+	if offset > s.next {
+		s.Gap(s.next, offset-1, "lost")
+	}
+	s.time = at
+	return true
+}
+
+// Gap passes over offsets, both included, that have no record to apply. Reason
+// "control" says that nothing happened there. With any other, what was there is
+// unknown: the state is incomplete from then on, ids may jump, and every balance
+// is unknown until a later record tells it.
+func (s *State) Gap(first, last int64, reason string) {
+	if last < s.next {
+		return
+	}
+	s.next = last + 1
+	if reason == "control" {
+		return
+	}
+	s.complete, s.ordersFollow, s.tradesFollow = false, false, false
+	for i := range s.accounts {
+		a := &s.accounts[i]
+		a.flags &^= totalKnown | splitKnown
+		if a.flags&existing != 0 && !a.changed {
+			a.changed = true
+			s.changed.accounts = append(s.changed.accounts, int32(i))
+		}
+	}
+	// No undo may reach over the gap, and no question can be answered behind it.
+	for s.journal.records.len() > 0 {
+		s.forgetOldest()
+	}
+	s.questions = nil
+	for i := range s.accounts {
+		s.accounts[i].doubted = false
+	}
+}
+
+// beginOperation ends the operation before: its last order goes into the book
+// if it rests, and what it touched is checked.
+func (s *State) beginOperation() {
+	badNegative, badFrozen := false, false
+	for _, slot := range s.op.touched {
+		a := &s.accounts[slot]
+		a.touched = false
+		if bad := a.flags&splitKnown != 0 && (a.available.Sign() < 0 || a.frozen.Sign() < 0); !bad {
+			a.flags &^= owing
+		} else if a.flags&owing == 0 {
+			a.flags |= owing
+			if badNegative = true; s.fail(negative) {
+				s.example(negative, s.nameOf(slot), "nothing below 0", a.available.String()+" and "+a.frozen.String()+" frozen")
+			}
+		}
+		if a.frozen.Equal(a.held) {
+			a.flags &^= oddlyFrozen
+		} else if a.flags&oddlyFrozen == 0 {
+			a.flags |= oddlyFrozen
+			if badFrozen = true; s.fail(frozenHeld) {
+				s.example(frozenHeld, s.nameOf(slot), a.held.String()+" held by orders", a.frozen.String()+" frozen")
+			}
+		}
+	}
+	if !badNegative {
+		s.pass(negative, 1)
+	}
+	if !badFrozen {
+		s.pass(frozenHeld, 1)
+	}
+	if s.op.put && !s.op.ended {
+		s.rest(s.op.taker)
+	}
+	s.op = operation{touched: s.op.touched[:0]}
+}
+
+// rest puts an order into its book when its operation is over.
+func (s *State) rest(id int64) {
+	o := s.orders[id]
+	if o == nil || o.inBook || !o.rests() {
+		return
+	}
+	s.markets[o.market].books[o.side].insert(o)
+}
+
+func (s *State) nameOf(slot int32) string {
+	a := &s.accounts[slot]
+	return fmt.Sprintf("user %d, %s", a.user, s.assets.names[a.asset])
+}
+
+func (s *State) user(u *event.User) {
+	s.begin(stepNone, 0, 0)
+	s.beginOperation()
+	known := s.users[u.UserID]
+	if known != nil && known.L1Address == string(u.L1Address) && known.L2Pubkey == string(u.L2Pubkey) {
+		return
+	}
+	s.users[u.UserID] = &User{u.UserID, string(u.L1Address), string(u.L2Pubkey)}
+}
+
+func (s *State) transfer(t *event.Transfer) {
+	s.begin(stepTransfer, 0, 0)
+	s.beginOperation()
+	asset, a := s.assets.of(t.Asset), amount.Of(t.Amount)
+	if a.IsZero() {
+		return // too small to be shown: nothing has moved (wire 0.10)
+	}
+	s.addAvailable(s.slot(t.UserFrom, asset), a.Neg())
+	s.addAvailable(s.slot(t.UserTo, asset), a)
+}
+
+// payment is a deposit or a withdrawal. The engine tells the balance after it.
+func (s *State) payment(b *event.Balance, deposit bool) {
+	s.begin(stepPayment, 0, 0)
+	s.beginOperation()
+	slot, change := s.slot(b.UserID, s.assets.of(b.Asset)), amount.Of(b.Change)
+	s.checkSign(slot, change, deposit)
+	m := s.keepMoney(s.accounts[slot].asset)
+	if deposit {
+		m.Deposits = m.Deposits.Add(change)
+	} else {
+		m.Withdrawals = m.Withdrawals.Sub(change)
+	}
+	s.touch(slot)
+	s.addAvailable(slot, change)
+	total := amount.Of(b.Balance)
+	if b.Available == nil || b.Frozen == nil { // before 2021-07-05
+		s.toldTotal(slot, total, paymentBalance)
+		return
+	}
+	available, frozen := amount.Of(b.Available), amount.Of(b.Frozen)
+	if sum := available.Add(frozen); sum.Equal(total) {
+		s.pass(paymentSum, 1)
+	} else if s.fail(paymentSum) {
+		s.example(paymentSum, s.nameOf(slot), sum.String(), total.String())
+	}
+	s.toldSplit(slot, available, frozen, total)
+}
+
+func (s *State) checkSign(slot int32, change amount.Amount, deposit bool) {
+	if change.Sign() > 0 == deposit && !change.IsZero() {
+		s.pass(paymentSign, 1)
+		return
+	}
+	if s.fail(paymentSign) {
+		expected := "a withdrawal's change, below 0"
+		if deposit {
+			expected = "a deposit's change, above 0"
+		}
+		s.example(paymentSign, s.nameOf(slot), expected, change.String())
+	}
+}

@@ -1,0 +1,204 @@
+package state
+
+import (
+	"github.com/thaliumx/persistor/internal/amount"
+	"github.com/thaliumx/persistor/internal/event"
+)
+
+// journalRecords is how many records can be undone. It is part of the rules: a
+// rewind that reaches further back is handled otherwise, so two readers agree
+// only if their journals are equally long. An engine that loses its operation
+// log loses what its queue of 1,000 operations and four writers held (wire 5);
+// this is some 7,500 operations of the usual mix.
+const journalRecords = 16384
+
+// journal holds what the newest records changed, as it was before. Its records
+// are the state's own history, not the log: what was undone is not in it.
+type journal struct {
+	records  ring[entry]
+	accounts ring[accountBefore]
+	orders   ring[orderBefore]
+	lives    ring[life]
+	money    ring[moneyBefore]
+}
+
+// entry is one record of the journal. The counters say where the record's own
+// changes begin in the other rings.
+type entry struct {
+	offset                         int64
+	accounts, orders, lives, money uint64
+	lastOrder, lastTrade           int64 // before it
+	id                             int64 // of the order or trade; else 0
+	mark                           uint64
+	kind                           step
+	follow                         uint8 // ordersFollow and tradesFollow before it
+}
+
+// step is what a record did.
+type step uint8
+
+const (
+	stepNone step = iota // nothing that can be undone, such as a registration
+	stepPut
+	stepTrade
+	stepUpdate
+	stepFinish // as part of an order's operation
+	stepCancel // as an operation of its own
+	stepPayment
+	stepTransfer
+)
+
+// own reports whether the step is an operation without ids: whether it came
+// before or after a crash, no id tells.
+func (s step) own() bool { return s >= stepCancel }
+
+type accountBefore struct {
+	slot int32
+	holdings
+}
+
+type moneyBefore struct {
+	asset int32
+	Money
+}
+
+// orderBefore is what changes in an order while it is open.
+type orderBefore struct {
+	id int64
+	progress
+}
+
+type progress struct {
+	remain, frozen                           amount.Amount
+	finishedBase, finishedQuote, finishedFee amount.Amount
+	updateTime                               event.Micros
+}
+
+// life is the beginning or the end of an open order.
+type life struct {
+	o    *order
+	ends bool
+}
+
+func (j *journal) init() { j.records.grow(journalRecords) }
+
+// begin opens the entry of the next record, and drops the oldest if there are
+// too many.
+func (s *State) begin(kind step, id int64, mark uint64) {
+	j := &s.journal
+	if j.records.len() == journalRecords {
+		s.forgetOldest()
+	}
+	follow := uint8(0)
+	if s.ordersFollow {
+		follow |= 1
+	}
+	if s.tradesFollow {
+		follow |= 2
+	}
+	j.records.push(entry{offset: s.next, accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head,
+		lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow})
+}
+
+func (s *State) forgetOldest() {
+	j := &s.journal
+	j.records.drop()
+	accounts, orders, lives, money := j.accounts.head, j.orders.head, j.lives.head, j.money.head
+	if j.records.len() > 0 {
+		e := j.records.at(j.records.tail)
+		accounts, orders, lives, money = e.accounts, e.orders, e.lives, e.money
+	}
+	j.accounts.dropTo(accounts)
+	j.orders.dropTo(orders)
+	j.money.dropTo(money)
+	for j.lives.tail < lives {
+		if l := j.lives.at(j.lives.tail); l.ends {
+			s.reuse(l.o)
+		}
+		j.lives.drop()
+	}
+}
+
+func (j *journal) keepAccount(slot int32, h *holdings) {
+	// The first picture in a record is the one that counts.
+	for i := j.accounts.head; i > j.records.last().accounts; i-- {
+		if j.accounts.at(i-1).slot == slot {
+			return
+		}
+	}
+	b := j.accounts.next()
+	b.slot, b.holdings = slot, *h
+}
+
+func (j *journal) keepMoney(asset int32, m *Money) {
+	for i := j.money.head; i > j.records.last().money; i-- {
+		if j.money.at(i-1).asset == asset {
+			return
+		}
+	}
+	j.money.push(moneyBefore{asset, *m})
+}
+
+func (j *journal) keepOrder(o *order) {
+	for i := j.orders.head; i > j.records.last().orders; i-- {
+		if j.orders.at(i-1).id == o.id {
+			return
+		}
+	}
+	b := j.orders.next()
+	b.id, b.progress = o.id, o.progress
+}
+
+// ring is a queue that grows; its elements are known by a number that only
+// increases: tail is the oldest's, head is the next one's.
+type ring[T any] struct {
+	buffer     []T // its length is a power of two
+	tail, head uint64
+}
+
+func (r *ring[T]) len() int { return int(r.head - r.tail) }
+
+func (r *ring[T]) at(i uint64) *T { return &r.buffer[i&uint64(len(r.buffer)-1)] }
+
+func (r *ring[T]) last() *T { return r.at(r.head - 1) }
+
+// next makes room for one more and returns it; what it holds is left over.
+func (r *ring[T]) next() *T {
+	if r.len() == len(r.buffer) {
+		r.grow(max(64, 2*len(r.buffer)))
+	}
+	r.head++
+	return r.last()
+}
+
+func (r *ring[T]) push(v T) { *r.next() = v }
+
+func (r *ring[T]) drop() {
+	var zero T
+	*r.at(r.tail) = zero
+	r.tail++
+}
+
+func (r *ring[T]) dropTo(tail uint64) {
+	for r.tail < tail {
+		r.drop()
+	}
+}
+
+// pop removes the newest.
+func (r *ring[T]) pop() T {
+	v := *r.last()
+	var zero T
+	*r.last() = zero
+	r.head--
+	return v
+}
+
+// grow makes room for n, a power of two.
+func (r *ring[T]) grow(n int) {
+	buffer := make([]T, n)
+	for i := r.tail; i != r.head; i++ {
+		buffer[i&uint64(n-1)] = *r.at(i)
+	}
+	r.buffer = buffer
+}

@@ -1,0 +1,270 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/thaliumx/persistor/internal/amount"
+	"github.com/thaliumx/persistor/internal/event"
+)
+
+func (s *State) nameOrder(id int64) string { return "order " + strconv.FormatInt(id, 10) }
+
+// ordersOf are the open orders that hold something of an account, by id.
+func (s *State) ordersOf(slot int32) (all []*order) {
+	for _, o := range s.orders {
+		if o.holds() == slot && !o.frozen.IsZero() {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b *order) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
+// order applies one event of an order.
+func (s *State) order(e *event.Order) {
+	if e.Base == nil || e.Quote == nil || e.UserID < 0 {
+		s.cannotRead("shape", "the engine's order", "another one")
+		return
+	}
+	switch e.Action {
+	case event.Put:
+		s.put(e)
+	case event.Update:
+		s.progressed(e)
+	case event.Finish, event.Expired:
+		s.finish(e)
+	default:
+		s.cannotRead("event", "an order's event", e.Action.String())
+	}
+}
+
+// old reports whether an order's event is of the time before 2021-06, when PUT
+// came after the trades and only for what rests (wire 1.10).
+func old(e *event.Order) bool { return e.PostOnly == event.NoFlag }
+
+// markOf tells a repetition of the same event from another one with its id.
+func markOf(a, b, c int64) uint64 {
+	const k = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return ((uint64(a)*k^uint64(b))*k ^ uint64(c)) * k
+}
+
+func (s *State) put(e *event.Order) {
+	late := s.op.early && s.op.taker == e.ID
+	mark := markOf(int64(e.CreateTime), e.UserID, int64(e.Side))
+	if e.ID <= s.lastOrder && !late {
+		if s.isRepeated(stepPut, e.ID, mark) {
+			return
+		}
+		s.rewindTo(e.ID)
+	}
+	s.begin(stepPut, e.ID, mark)
+	if !late {
+		s.beginOperation()
+	}
+	if o := s.orders[e.ID]; o != nil { // only where no journal reaches back
+		s.vanish(o, "another order has its id")
+	}
+	m := s.market(e.Market, e.Base, e.Quote)
+	o := s.orderFrom(e, m)
+	if !late {
+		s.checkPut(e, o)
+	}
+	s.lastOrder, s.ordersFollow = e.ID, true
+	s.op.put, s.op.ended, s.op.early, s.op.taker = true, false, false, e.ID
+	s.open(o, o.hold(o.remain))
+}
+
+func (s *State) checkPut(e *event.Order, o *order) {
+	if s.ordersFollow {
+		if e.ID == s.lastOrder+1 {
+			s.pass(putID, 1)
+		} else if s.fail(putID) {
+			s.example(putID, "id", strconv.FormatInt(s.lastOrder+1, 10), strconv.FormatInt(e.ID, 10))
+		}
+	}
+	if old(e) {
+		return // it rests already: less of it may remain
+	}
+	s.equalIn(putRemain, "remain", e.ID, o.amount, o.remain)
+	s.equalIn(putFrozen, "frozen", e.ID, amount.Amount{}, amount.Of(e.Frozen))
+	if o.finishedBase.IsZero() && o.finishedQuote.IsZero() && o.finishedFee.IsZero() {
+		s.pass(putFinished, 1)
+	} else if s.fail(putFinished) {
+		s.example(putFinished, s.nameOrder(e.ID), "nothing finished", o.finishedBase.String()+" and "+o.finishedQuote.String())
+	}
+}
+
+// equalIn counts the comparison of an amount of an order.
+func (s *State) equalIn(c check, what string, id int64, expected, found amount.Amount) bool {
+	if expected.Equal(found) {
+		s.checks[c].passed++
+		return true
+	}
+	if s.fail(c) {
+		s.example(c, what+" of "+s.nameOrder(id), expected.String(), found.String())
+	}
+	return false
+}
+
+// progressed is an UPDATE: nothing happens, but the engine tells how far a
+// maker has come.
+func (s *State) progressed(e *event.Order) {
+	s.begin(stepUpdate, 0, 0)
+	if !s.op.put || s.op.ended {
+		s.beginOperation()
+	}
+	o := s.known(e.ID, e.UserID)
+	if o == nil {
+		s.fromWord(e, amount.Of(e.Frozen))
+		return
+	}
+	told := toldProgress(e)
+	if !s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen)) {
+		s.believe(o, &told)
+	}
+	o.updateTime, o.createTime = e.UpdateTime, e.CreateTime
+	o.makerFee, o.takerFee = amount.Of(e.MakerFee), amount.Of(e.TakerFee)
+	s.timeTaker(e)
+}
+
+// timeTaker sets the time of the taker's newest trade, which only its maker's
+// message tells to the µs.
+func (s *State) timeTaker(e *event.Order) {
+	if !s.op.put || e.ID != s.op.lastMaker {
+		return
+	}
+	if taker := s.orders[s.op.taker]; taker != nil && taker.updateTime != e.UpdateTime {
+		s.update(taker)
+		taker.updateTime = e.UpdateTime
+	}
+}
+
+func toldProgress(e *event.Order) progress {
+	return progress{remain: amount.Of(e.Remain), frozen: amount.Of(e.Frozen), finishedBase: amount.Of(e.FinishedBase),
+		finishedQuote: amount.Of(e.FinishedQuote), finishedFee: amount.Of(e.FinishedFee), updateTime: e.UpdateTime}
+}
+
+func (s *State) checkOrder(id int64, o *order, told *progress, frozen bool) bool {
+	ok := s.equalIn(orderRemain, "remain", id, o.remain, told.remain)
+	ok = s.equalIn(orderFinishedBase, "finished_base", id, o.finishedBase, told.finishedBase) && ok
+	ok = s.equalIn(orderFinishedQuote, "finished_quote", id, o.finishedQuote, told.finishedQuote) && ok
+	ok = s.equalIn(orderFinishedFee, "finished_fee", id, o.finishedFee, told.finishedFee) && ok
+	if frozen {
+		s.checks[orderFrozen].passed++
+		return ok
+	}
+	if s.fail(orderFrozen) {
+		s.example(orderFrozen, "frozen of "+s.nameOrder(id), o.frozen.String(), told.frozen.String())
+	}
+	return false
+}
+
+// believe takes over what the engine tells of an open order.
+func (s *State) believe(o *order, told *progress) {
+	s.update(o)
+	s.holdFor(o, told.frozen)
+	o.progress = *told
+	if o.inBook && !o.rests() {
+		s.markets[o.market].books[o.side].remove(o)
+	} else if !o.inBook && o.rests() && !(s.op.put && s.op.taker == o.id) {
+		s.markets[o.market].books[o.side].insert(o)
+	}
+}
+
+// known finds an open order, also one that came back. Another user's under the
+// same id is not it.
+func (s *State) known(id, user int64) *order {
+	o := s.orders[id]
+	if o == nil {
+		o = s.returned(id)
+	}
+	if o == nil || o.user != user {
+		return nil
+	}
+	return o
+}
+
+// unknown counts an order that should be open and is not.
+func (s *State) unknown(id int64, found string) {
+	if s.complete && s.fail(unknownOrder) {
+		s.example(unknownOrder, s.nameOrder(id), "an open order", found)
+	}
+}
+
+// fromWord makes an order that only a later message tells of.
+func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
+	s.unknown(e.ID, e.Action.String())
+	if o := s.orders[e.ID]; o != nil {
+		s.vanish(o, "another order has its id")
+	}
+	o := s.orderFrom(e, s.market(e.Market, e.Base, e.Quote))
+	// What the engine told as frozen may already include it.
+	slot := o.holds()
+	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && a.frozen.Sub(a.held).Cmp(frozen) >= 0 {
+		s.freeze(slot, frozen.Neg())
+	}
+	s.open(o, frozen)
+	if e.ID > s.lastOrder {
+		s.lastOrder, s.ordersFollow = e.ID, true
+	}
+	if !(s.op.put && s.op.taker == o.id) && o.rests() {
+		s.markets[o.market].books[o.side].insert(o)
+	}
+	return o
+}
+
+// finish is the end of an order: filled, cancelled or refused (wire 0.7).
+func (s *State) finish(e *event.Order) {
+	o := s.orders[e.ID]
+	told := toldProgress(e)
+	taking := s.op.put && !s.op.ended && s.op.taker == e.ID
+	inside := taking && (told.frozen.IsZero() || told.remain.IsZero()) ||
+		!taking && s.op.put && !s.op.ended && told.remain.IsZero()
+	if inside {
+		s.begin(stepFinish, 0, 0)
+	} else {
+		s.begin(stepCancel, e.ID, 0)
+		s.beginOperation()
+		taking = false
+	}
+	if o == nil {
+		if o = s.known(e.ID, e.UserID); o == nil {
+			s.finishUnknown(e, told.frozen, taking)
+			return
+		}
+	}
+	s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen) || taking && told.frozen.IsZero())
+	s.timeTaker(e)
+	s.op.ended = s.op.ended || taking
+	s.close(o)
+}
+
+// finishUnknown is the end of an order that is not open. Before 2021-06 that is
+// how an order ends that never rested.
+func (s *State) finishUnknown(e *event.Order, frozen amount.Amount, taking bool) {
+	s.op.ended = s.op.ended || taking
+	if old(e) && (taking || e.ID == s.lastOrder+1 || !s.ordersFollow) {
+		s.lastOrder, s.ordersFollow = max(s.lastOrder, e.ID), true
+		return
+	}
+	s.unknown(e.ID, e.Action.String())
+	if frozen.Sign() <= 0 {
+		return
+	}
+	m := &s.markets[s.market(e.Market, e.Base, e.Quote)]
+	slot := s.slot(e.UserID, m.quote)
+	if e.Side == event.Ask {
+		slot = s.slot(e.UserID, m.base)
+	}
+	s.release(slot, frozen)
+}
+
+// release gives back what an unknown order has frozen, where the engine has
+// told of something frozen that no known order holds.
+func (s *State) release(slot int32, part amount.Amount) {
+	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && part.Sign() > 0 && a.frozen.Sub(a.held).Cmp(part) >= 0 {
+		s.freeze(slot, part.Neg())
+	}
+}

@@ -1,0 +1,306 @@
+package state
+
+import (
+	"strconv"
+
+	"github.com/thaliumx/persistor/internal/amount"
+	"github.com/thaliumx/persistor/internal/event"
+)
+
+// match is a trade with its texts read and its orders found. Index 0 is the ask,
+// 1 the bid.
+type match struct {
+	t                    *event.Trade
+	market               int32
+	price, amount, quote amount.Amount
+	fees                 [2]amount.Amount
+	ids, users           [2]int64
+	orders               [2]*order
+	told                 [2]*event.Order
+	taker                int
+	slots                [4]int32 // ask's base, ask's quote, bid's base, bid's quote
+	old                  bool     // of the time before 2021-06
+}
+
+// trade applies one match of two orders (wire 4.1).
+func (s *State) trade(t *event.Trade) {
+	if t.Base == nil || t.Quote == nil || t.AskUserID < 0 || t.BidUserID < 0 || t.TakerSide == event.NoSide {
+		s.cannotRead("shape", "the engine's trade", "another one")
+		return
+	}
+	mark := markOf(int64(t.Time), t.AskOrderID, t.BidOrderID)
+	if t.ID <= s.lastTrade && s.isRepeated(stepTrade, t.ID, mark) {
+		return
+	}
+	s.begin(stepTrade, t.ID, mark)
+	m := match{t: t, market: s.market(t.Market, t.Base, t.Quote), old: t.Before != nil && t.Before.Orders[0].ID == event.NoID,
+		price: amount.Of(t.Price), amount: amount.Of(t.Amount), quote: amount.Of(t.QuoteAmount),
+		fees: [2]amount.Amount{amount.Of(t.AskFee), amount.Of(t.BidFee)},
+		ids:  [2]int64{t.AskOrderID, t.BidOrderID}, users: [2]int64{t.AskUserID, t.BidUserID}, told: [2]*event.Order{t.AskOrder, t.BidOrder}}
+	if t.TakerSide == event.Bid {
+		m.taker = 1
+	}
+	s.findOrders(&m)
+	if t.Malformed && s.fail(malformedTrade) {
+		s.example(malformedTrade, "trade "+strconv.FormatInt(t.ID, 10), "orders and states that can be read", "others")
+	}
+	s.checkTrade(&m)
+	if t.Before != nil {
+		s.compare(&m, t.Before, tradeOrdersBefore, tradeBalancesBefore)
+	}
+	s.lastTrade, s.tradesFollow = t.ID, true
+	s.op.lastMaker = m.ids[1-m.taker]
+	s.pay(&m)
+	s.fill(&m)
+	if t.After != nil {
+		s.compare(&m, t.After, tradeOrdersAfter, tradeBalancesAfter)
+	}
+}
+
+// findOrders finds a trade's orders and accounts, and sees to which operation
+// it belongs.
+func (s *State) findOrders(m *match) {
+	taker := m.ids[m.taker]
+	if !s.op.put || s.op.ended || s.op.taker != taker {
+		s.beginOperation()
+		s.op.put, s.op.taker = true, taker
+	}
+	for i := range m.orders {
+		o := s.known(m.ids[i], m.users[i])
+		if o != nil && (o.market != m.market || o.side != event.Ask+event.Side(i)) {
+			o = nil
+		}
+		if o == nil {
+			o = s.notKnown(m, i)
+		}
+		if m.orders[i] = o; o != nil {
+			m.slots[2*i], m.slots[2*i+1] = o.base, o.quote
+			continue
+		}
+		assets := &s.markets[m.market]
+		m.slots[2*i], m.slots[2*i+1] = s.slot(m.users[i], assets.base), s.slot(m.users[i], assets.quote)
+	}
+}
+
+// notKnown deals with a trade of an order that is not open: a taker of the time
+// when PUT came later, or one whose PUT is missing. Of the latter the trade
+// tells everything if it is its first.
+func (s *State) notKnown(m *match, i int) *order {
+	id := m.ids[i]
+	if i == m.taker && (s.op.early || m.told[i] == nil && id > s.lastOrder && (m.old || m.t.Before == nil)) {
+		s.op.early = true
+		s.lastOrder, s.ordersFollow = max(s.lastOrder, id), true
+		return nil
+	}
+	e := m.told[i]
+	if e == nil || e.ID != id || e.UserID != m.users[i] || e.Base == nil || e.Quote == nil || string(e.Market) != string(m.t.Market) {
+		s.unknown(id, "trade "+strconv.FormatInt(m.t.ID, 10))
+		return nil
+	}
+	frozen := amount.Of(e.Frozen)
+	if i == m.taker && e.Type == event.Limit {
+		frozen = amount.Of(e.Remain)
+		if e.Side == event.Bid {
+			frozen = frozen.Mul(amount.Of(e.Price))
+		}
+	}
+	return s.fromWord(e, frozen)
+}
+
+// checkTrade runs the checks of a trade that concern more than its states.
+func (s *State) checkTrade(m *match) {
+	t := m.t
+	if s.tradesFollow {
+		s.expect(tradeID, t.ID == s.lastTrade+1, t.ID, "id", s.lastTrade+1, t.ID)
+	}
+	s.equalInTrade(tradeQuoteAmount, "quote_amount", t.ID, m.price.Mul(m.amount), m.quote)
+	taker, maker := m.ids[m.taker], m.ids[1-m.taker]
+	s.expect(tradeTakerYounger, taker > maker, t.ID, "taker", maker+1, taker)
+	if s.ordersFollow {
+		s.expect(tradeTakerLastPut, taker == s.lastOrder, t.ID, "taker", s.lastOrder, taker)
+	}
+	if o := m.orders[1-m.taker]; o != nil {
+		s.checkBest(m, o)
+	}
+	if m.old {
+		return
+	}
+	for i, o := range m.orders {
+		if o == nil {
+			continue
+		}
+		told := m.told[i]
+		if fresh := o.finishedBase.IsZero(); fresh == (told != nil) {
+			s.checks[tradeOrderPresent].passed++
+		} else if t.Before == nil && t.AskOrder == nil && t.BidOrder == nil {
+			// Nothing is told at all.
+		} else if !t.Malformed && s.fail(tradeOrderPresent) {
+			s.example(tradeOrderPresent, s.nameOrder(o.id), strconv.FormatBool(fresh), strconv.FormatBool(told != nil))
+		}
+		if told != nil {
+			s.checkTold(o, told, i == m.taker)
+		}
+	}
+}
+
+// expect counts a check of ids.
+func (s *State) expect(c check, ok bool, trade int64, what string, expected, found int64) {
+	if ok {
+		s.checks[c].passed++
+	} else if s.fail(c) {
+		s.example(c, what+" of trade "+strconv.FormatInt(trade, 10), strconv.FormatInt(expected, 10), strconv.FormatInt(found, 10))
+	}
+}
+
+func (s *State) equalInTrade(c check, what string, trade int64, expected, found amount.Amount) {
+	if expected.Equal(found) {
+		s.checks[c].passed++
+	} else if s.fail(c) {
+		s.example(c, what+" of trade "+strconv.FormatInt(trade, 10), expected.String(), found.String())
+	}
+}
+
+// checkBest sees that no other order had to be matched before the maker. One
+// that had cannot be in the engine's book any more.
+func (s *State) checkBest(m *match, maker *order) {
+	k := &s.markets[m.market].books[maker.side]
+	best := k.best()
+	if best != maker && maker.inBook {
+		s.doubtPassedOver(k, maker)
+		best = k.best()
+	}
+	// Early engines matched the newest of equal bids first (wire 1.10).
+	if best == maker || m.old && maker.inBook && maker.side == event.Bid && best.price.Equal(maker.price) {
+		s.checks[tradeMakerBest].passed++
+		return
+	}
+	found := s.nameOrder(maker.id)
+	if s.fail(tradeMakerBest) {
+		expected := "none"
+		if best != nil {
+			expected = s.nameOrder(best.id)
+		}
+		s.example(tradeMakerBest, "maker of trade "+strconv.FormatInt(m.t.ID, 10), expected, found)
+	}
+	if !maker.inBook {
+		return
+	}
+	for best := k.best(); best != maker; best = k.best() {
+		if m.old && best.price.Equal(maker.price) {
+			return
+		}
+		s.vanish(best, found+" was matched before it")
+	}
+}
+
+// checkTold compares an order with what its first trade tells of it. The engine
+// freezes a taker's rest only when it rests.
+func (s *State) checkTold(o *order, e *event.Order, takes bool) {
+	told := toldProgress(e)
+	frozen := told.frozen.Equal(o.frozen)
+	if takes {
+		frozen = told.frozen.IsZero()
+	}
+	s.told(o, "user", e.UserID == o.user)
+	s.told(o, "side", e.Side == o.side)
+	s.told(o, "type", e.Type == o.kind)
+	s.told(o, "price", o.price.Equal(amount.Of(e.Price)))
+	s.told(o, "amount", o.amount.Equal(amount.Of(e.Amount)))
+	progressed := s.told(o, "remain", o.remain.Equal(told.remain))
+	progressed = s.told(o, "frozen", frozen) && progressed
+	progressed = s.told(o, "finished_base", o.finishedBase.Equal(told.finishedBase)) && progressed
+	progressed = s.told(o, "finished_quote", o.finishedQuote.Equal(told.finishedQuote)) && progressed
+	progressed = s.told(o, "finished_fee", o.finishedFee.Equal(told.finishedFee)) && progressed
+	if !progressed {
+		if takes {
+			told.frozen = o.hold(told.remain)
+		}
+		s.believe(o, &told)
+	}
+}
+
+func (s *State) told(o *order, what string, ok bool) bool {
+	if ok {
+		s.checks[tradeOrder].passed++
+	} else if s.fail(tradeOrder) {
+		s.example(tradeOrder, what+" of "+s.nameOrder(o.id), "as it is open", "otherwise in its first trade")
+	}
+	return ok
+}
+
+// compare checks what a trade tells of the orders and balances around it.
+func (s *State) compare(m *match, told *event.TradeState, orders, balances check) {
+	for i, o := range m.orders {
+		if o == nil {
+			continue
+		}
+		e := &told.Orders[i]
+		if e.ID != event.NoID && (e.ID != o.id || e.UserID != o.user || e.Side != o.side) {
+			for range 3 {
+				s.expect(orders, false, m.t.ID, "order", o.id, e.ID)
+			}
+			continue
+		}
+		s.equalIn(orders, "finished_base", o.id, o.finishedBase, amount.Of(e.FinishedBase))
+		s.equalIn(orders, "finished_quote", o.id, o.finishedQuote, amount.Of(e.FinishedQuote))
+		if e.FinishedFee != nil {
+			s.equalIn(orders, "finished_fee", o.id, o.finishedFee, amount.Of(e.FinishedFee))
+		}
+	}
+	for i, slot := range m.slots {
+		b := &told.Balances[i]
+		a := &s.accounts[slot]
+		if b.UserID != a.user || string(b.Asset) != s.assets.names[a.asset] {
+			s.expect(balances, false, m.t.ID, "balance's user", a.user, b.UserID)
+			continue
+		}
+		s.toldTotal(slot, amount.Of(b.Balance), balances)
+	}
+}
+
+// pay moves the money of a trade.
+func (s *State) pay(m *match) {
+	for i, o := range m.orders {
+		if o == nil {
+			if i != m.taker { // makers are always limit orders, and the price is theirs
+				s.release(m.slots[3*i], [2]amount.Amount{m.amount, m.quote}[i])
+			}
+			continue
+		}
+		s.update(o)
+		if o.kind == event.Limit {
+			s.holdFor(o, o.frozen.Sub(o.hold(m.amount)))
+		}
+	}
+	s.addAvailable(m.slots[0], m.amount.Neg())
+	s.addAvailable(m.slots[1], m.quote.Sub(m.fees[0].Max0()))
+	s.addAvailable(m.slots[2], m.amount.Sub(m.fees[1].Max0()))
+	s.addAvailable(m.slots[3], m.quote.Neg())
+	assets := &s.markets[m.market]
+	for i, asset := range [2]int32{assets.quote, assets.base} {
+		if fee := m.fees[i]; fee.Sign() > 0 {
+			account := s.keepMoney(asset)
+			account.Fees = account.Fees.Add(fee)
+		}
+	}
+}
+
+// fill notes in both orders how far they have come.
+func (s *State) fill(m *match) {
+	for i, o := range m.orders {
+		if o == nil {
+			continue
+		}
+		o.remain = o.remain.Sub(m.amount)
+		o.finishedBase = o.finishedBase.Add(m.amount)
+		o.finishedQuote = o.finishedQuote.Add(m.quote)
+		o.finishedFee = o.finishedFee.Add(m.fees[i])
+		o.updateTime = m.t.Time
+		if m.told[i] != nil {
+			o.updateTime = m.told[i].UpdateTime
+		}
+		if o.inBook && o.remain.Sign() <= 0 {
+			s.markets[m.market].books[o.side].remove(o)
+		}
+	}
+}
