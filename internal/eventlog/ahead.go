@@ -54,9 +54,9 @@ func readAhead(ctx context.Context, name string, from, until int64, source func(
 	return a
 }
 
-// item returns the next item, which is valid until the next call; io.EOF behind
+// next returns the next item, which is valid until the next call; io.EOF behind
 // the last one.
-func (a *ahead) item() (*item, error) {
+func (a *ahead) next() (*item, error) {
 	for a.batch == nil || a.at == len(a.batch.items) {
 		if a.batch != nil {
 			a.free <- a.batch.reset() // there is room for all there are
@@ -82,18 +82,23 @@ func (a *ahead) close() {
 	}
 }
 
-// deliver hands everything to the sink.
+// deliver hands everything to the sink, which may stop it.
 func (a *ahead) deliver(sink Sink) error {
+	if err := a.pour(sink); !errors.Is(err, ErrStop) {
+		return err
+	}
+	return nil
+}
+
+// pour hands everything to the sink, and returns ErrStop where that does.
+func (a *ahead) pour(sink Sink) error {
 	for {
-		it, err := a.item()
+		it, err := a.next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {
 			err = it.give(sink)
-		}
-		if errors.Is(err, ErrStop) {
-			return nil
 		}
 		if err != nil {
 			return err

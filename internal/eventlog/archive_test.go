@@ -14,7 +14,7 @@ import (
 // Every range of an archive with segments of all sizes and gaps comes back as
 // it was, cut where asked.
 func TestArchiveReadsEveryRange(t *testing.T) {
-	r := newRig(t, 100, [16]byte{1})
+	r := newRig(t, 100)
 	r.archive(1)   // 100
 	r.archive(20)  // 101 to 120
 	r.gap(5, Lost) // 121 to 125
@@ -48,7 +48,7 @@ func TestArchiveReadsEveryRange(t *testing.T) {
 }
 
 func TestArchiveSaysWhatItHasNot(t *testing.T) {
-	r := newRig(t, 100, [16]byte{1})
+	r := newRig(t, 100)
 	a := NewArchive(r.conn, r.log.TopicID)
 	if first, next, err := a.Bounds(t.Context()); err != nil || first != next {
 		t.Errorf("empty: bounds %d, %d, %v", first, next, err)
@@ -105,7 +105,7 @@ func TestArchiveSaysWhatItHasNot(t *testing.T) {
 }
 
 func TestArchiveReadsMoreThanOneStatement(t *testing.T) {
-	r := newRig(t, 0, [16]byte{1})
+	r := newRig(t, 0)
 	// One segment's bytes under many offsets: its records count from its own.
 	r.archive(1)
 	r.exec(`INSERT INTO dingir.event_log SELECT n, n, first_time, last_time, 1, topic_id, data FROM dingir.event_log, generate_series(1, $1) n`, 2*mostTiles+7)
@@ -125,7 +125,7 @@ func (c counter) Gap(int64, int64, string) error { c(); return nil }
 // The sink may stop, fail, or see its context end; the session is usable after
 // all but the last.
 func TestArchiveEndsEarly(t *testing.T) {
-	r := newRig(t, 0, [16]byte{1})
+	r := newRig(t, 0)
 	for range 30 {
 		r.archive(100)
 	}
@@ -155,7 +155,7 @@ func (f failing) Gap(int64, int64, string) error { return f.err }
 
 // The statement must find the tiles through their indexes: an archive has many.
 func TestArchiveReadsByIndex(t *testing.T) {
-	r := newRig(t, 0, [16]byte{1})
+	r := newRig(t, 0)
 	r.archive(1)
 	r.exec(`INSERT INTO dingir.event_log SELECT n, n, first_time, last_time, 1, topic_id, data FROM dingir.event_log, generate_series(1, 50000) n`)
 	r.exec("ANALYZE dingir.event_log")

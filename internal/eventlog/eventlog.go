@@ -32,7 +32,8 @@ type Sink interface {
 	Record(r *Record) error
 
 	// Gap says that no record of ours is at the offsets, both included.
-	// reason is that of dingir.gaps: control, skipped, expired or lost.
+	// reason is that of dingir.gaps: control, skipped, expired or lost. A gap may
+	// come in several pieces.
 	Gap(first, last int64, reason string) error
 }
 

@@ -26,15 +26,20 @@ type rig struct {
 
 const unify = "p.unifyevents"
 
-func newRig(t *testing.T, first int64, id [16]byte) *rig {
+func newRig(t *testing.T, first int64) *rig {
 	t.Helper()
 	t.Parallel()
+	return newRigOf(t, first, "cluster", [16]byte{1})
+}
+
+func newRigOf(t *testing.T, first int64, cluster string, id [16]byte) *rig {
+	t.Helper()
 	r := &rig{t: t, o: store.Options{URL: testenv.Database(t), SynchronousCommit: true}, next: first}
 	if _, err := store.Migrate(t.Context(), r.o); err != nil {
 		t.Fatal(err)
 	}
 	r.conn = r.connect()
-	if err := store.Begin(t.Context(), r.conn, unify, 0, "cluster", id, first); err != nil {
+	if err := store.Begin(t.Context(), r.conn, unify, 0, cluster, id, first); err != nil {
 		t.Fatal(err)
 	}
 	p, err := Current(t.Context(), r.conn, unify)
