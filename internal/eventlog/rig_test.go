@@ -22,6 +22,8 @@ type rig struct {
 	conn *pgx.Conn
 	log  store.Log
 	next int64
+
+	change func(*Record) // what is archived, if not nil
 }
 
 const unify = "p.unifyevents"
@@ -90,6 +92,9 @@ func (r *rig) add(b *store.Batch, n int) {
 	p := b.Partition(r.log, r.next, 0)
 	for range n {
 		rec := made(r.next)
+		if r.change != nil {
+			r.change(&rec)
+		}
 		if err := b.Archive(p, rec.Offset, rec.Time, rec.Key, rec.Value, rec.Headers); err != nil {
 			r.t.Fatal(err)
 		}
