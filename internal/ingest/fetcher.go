@@ -19,6 +19,17 @@ type fetcher struct {
 	cancel context.CancelFunc
 }
 
+// behind tells whether the broker had more than it put into its answer.
+func (f *fetcher) behind() bool {
+	for i := range f.answer.Partitions {
+		part := &f.answer.Partitions[i]
+		if p := f.asked[i]; p.admitted && part.Err == nil && part.Position() == p.next && part.LastStable > p.next {
+			return true
+		}
+	}
+	return false
+}
+
 // arm puts a request under way at every leader that has none.
 func (w *worker) arm(ctx context.Context) error {
 	if w.cluster == nil {

@@ -227,8 +227,18 @@ func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
 		w.batch.Reset()
 		w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
 		more := w.fill(f)
-		if !more {
+		for !more {
+			behind := f.behind()
 			w.rearm(ctx, f)
+			if !behind {
+				break
+			}
+			next := w.awaitMore(ctx)
+			if next == nil {
+				break
+			}
+			f = next
+			more = w.fill(f)
 		}
 		if !w.batch.Empty() {
 			if err := w.commit(ctx); err != nil {
@@ -238,6 +248,28 @@ func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
 		if !more {
 			return nil
 		}
+	}
+}
+
+// awaitMore waits a little for the answer that follows, where there is more to
+// come for a batch that is not full: full batches cost the server a tenth less a
+// row. nil: what there is has to do.
+func (w *worker) awaitMore(ctx context.Context) *fetcher {
+	const patience = 50 * time.Millisecond
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case f := <-w.answers:
+		if f.err != nil {
+			w.answers <- f // for the loop to deal with; there is room, since it came from there
+			return nil
+		}
+		f.busy = false
+		return f
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return nil
 	}
 }
 
