@@ -63,11 +63,15 @@ func (s *State) touch(slot int32) *account {
 		a.touched = true
 		s.op.touched = append(s.op.touched, slot)
 	}
+	s.accountChanged(slot, a)
+	return a
+}
+
+func (s *State) accountChanged(slot int32, a *account) {
 	if !a.changed {
 		a.changed = true
 		s.changed.accounts = append(s.changed.accounts, slot)
 	}
-	return a
 }
 
 // addAvailable changes what is available.

@@ -96,10 +96,7 @@ func (s *State) Gap(first, last int64, reason string) {
 	for s.journal.records.len() > 0 {
 		s.forgetOldest()
 	}
-	s.questions = nil
-	for i := range s.accounts {
-		s.accounts[i].doubted = false
-	}
+	s.setQuestions(nil)
 }
 
 // beginOperation ends the operation before: its last order goes into the book
@@ -144,7 +141,16 @@ func (s *State) rest(id int64) {
 	if o == nil || o.inBook || !o.rests() {
 		return
 	}
-	s.markets[o.market].books[o.side].insert(o)
+	m := &s.markets[o.market]
+	m.books[o.side].insert(o)
+	// What it would have met cannot be in the engine's book any more.
+	against := &m.books[event.Ask+event.Bid-o.side]
+	for best := against.best(); best != nil && o.crosses(best); best = against.best() {
+		if best.doubted && s.learnOrder(best, false) {
+			continue
+		}
+		s.vanish(best, s.nameOrder(o.id)+" rests, which would have met it")
+	}
 }
 
 func (s *State) nameOf(slot int32) string {
@@ -163,42 +169,56 @@ func (s *State) user(u *event.User) {
 }
 
 func (s *State) transfer(t *event.Transfer) {
-	s.begin(stepTransfer, 0, 0)
-	s.beginOperation()
 	asset, a := s.assets.of(t.Asset), amount.Of(t.Amount)
-	if a.IsZero() {
-		return // too small to be shown: nothing has moved (wire 0.10)
+	if a.IsZero() { // too small to be shown: nothing has moved (wire 0.10)
+		s.begin(stepNone, 0, 0)
+		s.beginOperation()
+		return
 	}
-	s.addAvailable(s.slot(t.UserFrom, asset), a.Neg())
-	s.addAvailable(s.slot(t.UserTo, asset), a)
+	s.begin(stepTransfer, 0, 0)
+	w := s.journal.words.next()
+	*w = word{slot: s.slot(t.UserFrom, asset), other: s.slot(t.UserTo, asset), change: a}
+	s.transferred(w)
+}
+
+func (s *State) transferred(w *word) {
+	s.beginOperation()
+	s.addAvailable(w.slot, w.change.Neg())
+	s.addAvailable(w.other, w.change)
 }
 
 // payment is a deposit or a withdrawal. The engine tells the balance after it.
 func (s *State) payment(b *event.Balance, deposit bool) {
 	s.begin(stepPayment, 0, 0)
+	w := s.journal.words.next()
+	*w = word{slot: s.slot(b.UserID, s.assets.of(b.Asset)), change: amount.Of(b.Change), total: amount.Of(b.Balance),
+		first: amount.Of(b.Available), frozen: amount.Of(b.Frozen),
+		split: b.Available != nil && b.Frozen != nil} // not before 2021-07-05
+	s.checkSign(w.slot, w.change, deposit)
+	if w.split {
+		if sum := w.first.Add(w.frozen); sum.Equal(w.total) {
+			s.pass(paymentSum, 1)
+		} else if s.fail(paymentSum) {
+			s.example(paymentSum, s.nameOf(w.slot), sum.String(), w.total.String())
+		}
+	}
+	s.paid(w)
+}
+
+func (s *State) paid(w *word) {
 	s.beginOperation()
-	slot, change := s.slot(b.UserID, s.assets.of(b.Asset)), amount.Of(b.Change)
-	s.checkSign(slot, change, deposit)
-	m := s.keepMoney(s.accounts[slot].asset)
-	if deposit {
-		m.Deposits = m.Deposits.Add(change)
+	m := s.keepMoney(s.touch(w.slot).asset)
+	if w.change.Sign() >= 0 {
+		m.Deposits = m.Deposits.Add(w.change)
 	} else {
-		m.Withdrawals = m.Withdrawals.Sub(change)
+		m.Withdrawals = m.Withdrawals.Sub(w.change)
 	}
-	s.touch(slot)
-	s.addAvailable(slot, change)
-	total := amount.Of(b.Balance)
-	if b.Available == nil || b.Frozen == nil { // before 2021-07-05
-		s.toldTotal(slot, total, paymentBalance)
-		return
+	s.addAvailable(w.slot, w.change)
+	if w.split {
+		s.toldSplit(w.slot, w.first, w.frozen, w.total)
+	} else {
+		s.toldTotal(w.slot, w.total, paymentBalance)
 	}
-	available, frozen := amount.Of(b.Available), amount.Of(b.Frozen)
-	if sum := available.Add(frozen); sum.Equal(total) {
-		s.pass(paymentSum, 1)
-	} else if s.fail(paymentSum) {
-		s.example(paymentSum, s.nameOf(slot), sum.String(), total.String())
-	}
-	s.toldSplit(slot, available, frozen, total)
 }
 
 func (s *State) checkSign(slot int32, change amount.Amount, deposit bool) {

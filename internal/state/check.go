@@ -1,7 +1,5 @@
 package state
 
-import "math"
-
 // check is one of the cross-checks (wire 4.2), or a kind of contradiction that
 // the reconstruction recognised.
 type check uint8
@@ -121,7 +119,10 @@ func (s *State) pass(c check, n int64) { s.checks[c].passed += n }
 // fail counts a failure, and keeps it if it is one of the first; then it
 // reports true, and the caller adds the texts.
 func (s *State) fail(c check) bool {
-	s.checks[c].failed = min(s.checks[c].failed, math.MaxInt64-1) + 1
+	s.checks[c].failed++
+	if s.journal.records.len() > 0 {
+		s.journal.fails.push(c)
+	}
 	return len(s.checks[c].examples) < maxExamples
 }
 

@@ -20,6 +20,8 @@ type journal struct {
 	orders   ring[orderBefore]
 	lives    ring[life]
 	money    ring[moneyBefore]
+	words    ring[word]
+	fails    ring[check]
 }
 
 // entry is one record of the journal. The counters say where the record's own
@@ -27,11 +29,13 @@ type journal struct {
 type entry struct {
 	offset                         int64
 	accounts, orders, lives, money uint64
+	words, fails                   uint64
 	lastOrder, lastTrade           int64 // before it
 	id                             int64 // of the order or trade; else 0
 	mark                           uint64
 	kind                           step
 	follow                         uint8 // ordersFollow and tradesFollow before it
+	late                           bool  // of a PUT: it came after its trades
 }
 
 // step is what a record did.
@@ -51,6 +55,17 @@ const (
 // own reports whether the step is an operation without ids: whether it came
 // before or after a crash, no id tells.
 func (s step) own() bool { return s >= stepCancel }
+
+// word is what a record of an operation without ids said, so that it can be
+// done again on another state.
+type word struct {
+	slot, other   int32         // of a payment; of a transfer, from and to
+	order         int64         // of a cancel
+	change        amount.Amount // of a payment; of a transfer, what is moved
+	first, frozen amount.Amount // told: available of a payment, remain of a cancel; frozen of both
+	total         amount.Amount // told, of a payment
+	split         bool          // available and frozen were told
+}
 
 type accountBefore struct {
 	slot int32
@@ -74,13 +89,11 @@ type progress struct {
 	updateTime                               event.Micros
 }
 
-// life is the beginning or the end of an open order.
+// life is the beginning of an open order, by its id, or the end of one.
 type life struct {
-	o    *order
-	ends bool
+	id int64
+	o  *order // nil for a beginning
 }
-
-func (j *journal) init() { j.records.grow(journalRecords) }
 
 // begin opens the entry of the next record, and drops the oldest if there are
 // too many.
@@ -97,22 +110,23 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 		follow |= 2
 	}
 	j.records.push(entry{offset: s.next, accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head,
-		lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow})
+		words: j.words.head, fails: j.fails.head, lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow})
 }
 
 func (s *State) forgetOldest() {
 	j := &s.journal
 	j.records.drop()
-	accounts, orders, lives, money := j.accounts.head, j.orders.head, j.lives.head, j.money.head
+	e := entry{accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
 	if j.records.len() > 0 {
-		e := j.records.at(j.records.tail)
-		accounts, orders, lives, money = e.accounts, e.orders, e.lives, e.money
+		e = *j.records.at(j.records.tail)
 	}
-	j.accounts.dropTo(accounts)
-	j.orders.dropTo(orders)
-	j.money.dropTo(money)
-	for j.lives.tail < lives {
-		if l := j.lives.at(j.lives.tail); l.ends {
+	j.accounts.dropTo(e.accounts)
+	j.orders.dropTo(e.orders)
+	j.money.dropTo(e.money)
+	j.words.dropTo(e.words)
+	j.fails.dropTo(e.fails)
+	for j.lives.tail < e.lives {
+		if l := j.lives.at(j.lives.tail); l.o != nil {
 			s.reuse(l.o)
 		}
 		j.lives.drop()

@@ -17,6 +17,7 @@ type order struct {
 	inBook             bool
 	changed            bool  // since the last Committed
 	written            bool  // there is a row of it
+	doubted            bool  // a question is open about it
 	base, quote        int32 // its user's accounts
 	price, amount      amount.Amount
 	makerFee, takerFee amount.Amount
@@ -101,7 +102,7 @@ func (s *State) orderFrom(e *event.Order, market int32) *order {
 
 // open adds an order, with what it is to have frozen.
 func (s *State) open(o *order, frozen amount.Amount) {
-	s.journal.lives.push(life{o: o})
+	s.journal.lives.push(life{id: o.id})
 	s.insert(o)
 	s.holdFor(o, frozen)
 }
@@ -125,7 +126,7 @@ func (s *State) orderChanged(o *order) {
 
 // remove takes an order away, which has nothing frozen any more.
 func (s *State) remove(o *order) {
-	s.journal.lives.push(life{o: o, ends: true})
+	s.journal.lives.push(life{id: o.id, o: o})
 	s.take(o)
 }
 

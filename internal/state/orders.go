@@ -57,10 +57,20 @@ func (s *State) put(e *event.Order) {
 		if s.isRepeated(stepPut, e.ID, mark) {
 			return
 		}
-		s.rewindTo(e.ID)
+		last := s.lastOrder
+		done := s.rewindTo(e.ID)
+		s.begin(stepPut, e.ID, mark)
+		s.settle()
+		if s.fail(done) {
+			s.example(done, "order id", strconv.FormatInt(last+1, 10), strconv.FormatInt(e.ID, 10))
+		}
+		if done == rewindBeyondJournal {
+			s.forgetFrom(e.ID)
+		}
+	} else {
+		s.begin(stepPut, e.ID, mark)
 	}
-	s.begin(stepPut, e.ID, mark)
-	if !late {
+	if s.journal.records.last().late = late; !late {
 		s.beginOperation()
 	}
 	if o := s.orders[e.ID]; o != nil { // only where no journal reaches back
@@ -179,6 +189,8 @@ func (s *State) known(id, user int64) *order {
 	o := s.orders[id]
 	if o == nil {
 		o = s.returned(id)
+	} else if o.doubted {
+		s.learnOrder(o, true)
 	}
 	if o == nil || o.user != user {
 		return nil
@@ -217,7 +229,6 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 
 // finish is the end of an order: filled, cancelled or refused (wire 0.7).
 func (s *State) finish(e *event.Order) {
-	o := s.orders[e.ID]
 	told := toldProgress(e)
 	taking := s.op.put && !s.op.ended && s.op.taker == e.ID
 	inside := taking && (told.frozen.IsZero() || told.remain.IsZero()) ||
@@ -225,15 +236,15 @@ func (s *State) finish(e *event.Order) {
 	if inside {
 		s.begin(stepFinish, 0, 0)
 	} else {
-		s.begin(stepCancel, e.ID, 0)
+		s.begin(stepCancel, 0, 0)
+		s.journal.words.push(word{order: e.ID, first: told.remain, frozen: told.frozen})
 		s.beginOperation()
 		taking = false
 	}
+	o := s.known(e.ID, e.UserID)
 	if o == nil {
-		if o = s.known(e.ID, e.UserID); o == nil {
-			s.finishUnknown(e, told.frozen, taking)
-			return
-		}
+		s.finishUnknown(e, told.frozen, taking)
+		return
 	}
 	s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen) || taking && told.frozen.IsZero())
 	s.timeTaker(e)

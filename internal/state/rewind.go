@@ -1,35 +1,270 @@
 package state
 
 import (
+	"maps"
+	"slices"
 	"strconv"
-
-	"github.com/thaliumx/persistor/internal/amount"
 )
 
-type question struct{}
-
-func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {}
-
-func (s *State) returned(id int64) *order { return nil }
-
-func (s *State) doubtPassedOver(k *book, maker *order) {}
+// A rewind: the engine has crashed, and goes on from an earlier state, since
+// its log had lost the operations since. Their records are in our log all the
+// same (wire 5). An order id that is used again shows it, and tells where the
+// engine went back to, but not exactly: operations without ids stand before and
+// behind, and of those only the cross-checks can tell on which side they
+// belong. See question.
 
 // isRepeated reports whether the newest record of that kind and id is the same
 // event, and counts it then.
 func (s *State) isRepeated(kind step, id int64, mark uint64) bool {
-	r := &s.journal.records
-	for i := r.head; i > r.tail; i-- {
-		if e := r.at(i - 1); e.kind == kind && e.id == id {
-			if e.mark != mark {
-				return false
-			}
-			if s.fail(repeated) {
-				s.example(repeated, "id "+strconv.FormatInt(id, 10), "once", "again, as at offset "+strconv.FormatInt(e.offset, 10))
-			}
-			return true
-		}
+	i, found := s.journal.find(kind, id)
+	if !found || s.journal.records.at(i).mark != mark {
+		return false
 	}
-	return false
+	s.begin(stepNone, 0, 0)
+	if s.fail(repeated) {
+		s.example(repeated, "id "+strconv.FormatInt(id, 10), "once", "again, as at offset "+strconv.FormatInt(s.journal.records.at(i).offset, 10))
+	}
+	return true
 }
 
-func (s *State) rewindTo(id int64) {}
+// find looks for the newest record of a kind with an id.
+func (j *journal) find(kind step, id int64) (at uint64, found bool) {
+	for i := j.records.head; i > j.records.tail; i-- {
+		if e := j.records.at(i - 1); e.kind == kind && e.id == id {
+			return i - 1, true
+		}
+	}
+	return 0, false
+}
+
+// rewindTo goes back to the state before the order with that id was first put,
+// and says as what it is to be counted.
+func (s *State) rewindTo(id int64) check {
+	at, found := s.journal.find(stepPut, id)
+	if !found {
+		s.rewindBlindly(id)
+		return rewindBeyondJournal
+	}
+	at = s.startOfOperation(at)
+	r := &undoing{s: s}
+	q := &question{}
+	// First what came after: of the newest operations without ids it is open
+	// whether the engine did them before it crashed or after.
+	for trailing := true; s.journal.records.head > at; {
+		kind := s.journal.records.last().kind
+		trailing = trailing && (kind.own() || kind == stepNone)
+		if trailing && kind.own() && len(q.ops) < maxDoubts {
+			q.ops = append(q.ops, s.doubtNewest())
+		}
+		r.undo()
+	}
+	after := len(q.ops)
+	// Then what came before: of those it is open whether the engine knew them.
+	for s.journal.records.len() > 0 && len(q.ops) < after+maxDoubts {
+		kind := s.journal.records.last().kind
+		if !kind.own() && kind != stepNone {
+			break
+		}
+		if kind.own() {
+			q.ops = append(q.ops, s.doubtNewest())
+		}
+		r.undo()
+	}
+	slices.Reverse(q.ops)
+	q.before = len(q.ops) - after
+	r.finish()
+	s.dropQuestions(s.journal.offsetAfterLast())
+	q.offset = s.next
+	s.decide(q)
+	s.redo(q)
+	s.ask(q)
+	return rewind
+}
+
+// startOfOperation is the first record of the operation of a PUT: the PUT
+// itself, but for the time when it came after its trades.
+func (s *State) startOfOperation(at uint64) uint64 {
+	r := &s.journal.records
+	if !r.at(at).late {
+		return at
+	}
+	for at > r.tail && !r.at(at-1).kind.own() && r.at(at-1).kind != stepNone && r.at(at-1).kind != stepPut {
+		at--
+	}
+	return at
+}
+
+// rewindBlindly deals with an order id that was first used before the journal
+// begins. What the engine forgot cannot be undone.
+func (s *State) rewindBlindly(id int64) {
+	s.lastOrder, s.ordersFollow, s.tradesFollow = id-1, true, false
+}
+
+// forgetFrom takes away the open orders whose ids the engine uses again: it does
+// not know them.
+func (s *State) forgetFrom(id int64) {
+	for _, known := range slices.Sorted(maps.Keys(s.orders)) {
+		if known >= id {
+			s.close(s.orders[known])
+		}
+	}
+}
+
+func (j *journal) offsetAfterLast() int64 {
+	if j.records.len() == 0 {
+		return 0
+	}
+	return j.records.last().offset + 1
+}
+
+// undoing takes back records, newest first.
+type undoing struct {
+	s      *State
+	orders []*order
+}
+
+// undo takes back the newest record.
+func (r *undoing) undo() {
+	s, j := r.s, &r.s.journal
+	e := j.records.pop()
+	for j.lives.head > e.lives {
+		l := j.lives.pop()
+		if l.o != nil {
+			s.insert(l.o)
+			r.orders = append(r.orders, l.o)
+		} else if o := s.orders[l.id]; o != nil {
+			s.take(o)
+		}
+	}
+	for j.orders.head > e.orders {
+		b := j.orders.pop()
+		if o := s.orders[b.id]; o != nil {
+			o.progress = b.progress
+			s.orderChanged(o)
+			r.orders = append(r.orders, o)
+		}
+	}
+	for j.accounts.head > e.accounts {
+		b := j.accounts.pop()
+		a := &s.accounts[b.slot]
+		a.holdings = b.holdings
+		s.accountChanged(b.slot, a)
+	}
+	for j.money.head > e.money {
+		b := j.money.pop()
+		s.money[b.asset] = b.Money
+	}
+	for j.words.head > e.words {
+		j.words.pop()
+	}
+	for j.fails.head > e.fails {
+		j.fails.pop()
+	}
+	s.lastOrder, s.lastTrade = e.lastOrder, e.lastTrade
+	s.ordersFollow, s.tradesFollow = e.follow&1 != 0, e.follow&2 != 0
+}
+
+// finish ends the undoing at the end of an operation: every order that rests is
+// in its book.
+func (r *undoing) finish() {
+	s := r.s
+	for _, slot := range s.op.touched {
+		s.accounts[slot].touched = false
+	}
+	s.op = operation{touched: s.op.touched[:0]}
+	for _, o := range r.orders {
+		if s.orders[o.id] != o {
+			continue
+		}
+		k := &s.markets[o.market].books[o.side]
+		if o.inBook && !o.rests() {
+			k.remove(o)
+		} else if !o.inBook && o.rests() {
+			k.insert(o)
+		}
+	}
+}
+
+// doubt is an operation without ids that the engine may have forgotten.
+type doubt struct {
+	offset int64
+	kind   step
+	word
+	o     *order // a copy of what a cancel ended, if it was open
+	fails []check
+}
+
+// doubtNewest makes a doubt of the newest record.
+func (s *State) doubtNewest() doubt {
+	j := &s.journal
+	e := j.records.last()
+	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words)}
+	for i := e.fails; i < j.fails.head; i++ {
+		d.fails = append(d.fails, *j.fails.at(i))
+	}
+	return d
+}
+
+// redo does again what the engine knows by the answer that a question has.
+func (s *State) redo(q *question) {
+	checks, next := s.checks, s.next
+	for i := range q.ops {
+		if i == q.before {
+			s.checks = checks // what was before counts as it was counted
+		}
+		if !q.now.keeps(i) {
+			continue
+		}
+		d := &q.ops[i]
+		if i >= q.before {
+			s.retract(d)
+		}
+		s.next = d.offset
+		s.redoOne(d)
+	}
+	if q.before == len(q.ops) {
+		s.checks = checks
+	}
+	s.next = next
+	for i := range s.checks {
+		s.checks[i].passed = checks[i].passed
+	}
+}
+
+func (s *State) redoOne(d *doubt) {
+	s.begin(d.kind, 0, 0)
+	s.journal.words.push(d.word)
+	w := &d.word
+	switch d.kind {
+	case stepPayment:
+		s.paid(w)
+	case stepTransfer:
+		s.transferred(w)
+	case stepCancel:
+		s.beginOperation()
+		o := s.orders[w.order]
+		if o == nil {
+			s.unknown(w.order, "FINISH")
+			return
+		}
+		s.equalIn(orderRemain, "remain", o.id, o.remain, w.first)
+		s.equalIn(orderFrozen, "frozen", o.id, o.frozen, w.frozen)
+		s.close(o)
+	}
+}
+
+// retract takes back the failures of a record that is done again.
+func (s *State) retract(d *doubt) {
+	for _, c := range d.fails {
+		k := &s.checks[c]
+		k.failed--
+		k.examples = slices.DeleteFunc(slices.Clone(k.examples), func(e Example) bool { return e.Offset == d.offset })
+	}
+}
+
+// copyOrder is an order by itself, for a question.
+func copyOrder(o *order) *order {
+	c := *o
+	c.inBook, c.changed, c.written, c.doubted = false, false, false, false
+	return &c
+}

@@ -56,7 +56,6 @@ func New(base int64) *State {
 	s.slots = map[uint64]int32{}
 	s.orders = map[int64]*order{}
 	s.assets.index = map[string]int32{}
-	s.journal.init()
 	return s
 }
 

@@ -104,7 +104,7 @@ func (s *State) vanish(o *order, because string) {
 
 // close releases what an order has frozen, and takes it away.
 func (s *State) close(o *order) {
-	s.update(o)
+	s.journal.keepOrder(o)
 	s.holdFor(o, amount.Amount{})
 	s.remove(o)
 }

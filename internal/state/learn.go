@@ -1,0 +1,175 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/thaliumx/persistor/internal/amount"
+)
+
+// learn compares what the engine tells of a doubted account with what each
+// answer would make of it. frozen is nil where only the total is told.
+func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
+	for i := len(s.questions) - 1; i >= 0; i-- {
+		q := s.questions[i]
+		k := q.slotAt(slot)
+		if k < 0 || q.slots[k].settled {
+			continue
+		}
+		a := &s.accounts[slot]
+		now, _ := q.run(q.now)
+		off := !total.Equal(a.total())
+		kept := s.keep(q, func(other answer) bool {
+			then, _ := q.run(other)
+			return a.total().Add(then[k].total()).Equal(total.Add(now[k].total())) &&
+				(frozen == nil || a.frozen.Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
+		})
+		if kept && off {
+			break
+		}
+	}
+	if !total.Equal(s.accounts[slot].total()) {
+		for _, q := range s.questions {
+			if k := q.slotAt(slot); k >= 0 {
+				q.slots[k].settled = true
+			}
+		}
+	}
+	s.closeAnswered()
+}
+
+// learnOrder hears whether a doubted order is open, and reports whether any
+// answer allows it.
+func (s *State) learnOrder(o *order, alive bool) bool {
+	id, allowed := o.id, false
+	for i := len(s.questions) - 1; i >= 0 && !allowed; i-- {
+		if q := s.questions[i]; q.doubts(id) {
+			allowed = s.keep(q, func(a answer) bool { return q.alive(a, id) == alive })
+		}
+	}
+	if !allowed || alive {
+		o.doubted = false
+	}
+	s.closeAnswered()
+	return allowed && (s.orders[id] != nil) == alive
+}
+
+// keep drops the answers of a question that do not fit, unless none does. It
+// changes the state over where it was built on one of those.
+func (s *State) keep(q *question, fits func(answer) bool) bool {
+	var kept []answer
+	for _, a := range q.answers {
+		if fits(a) {
+			kept = append(kept, a)
+		}
+	}
+	if len(kept) == 0 {
+		return false
+	}
+	q.answers = kept
+	if !slices.Contains(kept, q.now) {
+		s.answer(q, q.best())
+	}
+	return true
+}
+
+// answer changes the state over to another answer.
+func (s *State) answer(q *question, a answer) {
+	was, _ := q.run(q.now)
+	then, _ := q.run(a)
+	total := map[int32]amount.Amount{} // by asset: what comes in
+	for k := range q.slots {
+		d := &q.slots[k]
+		available, frozen := then[k].available.Sub(was[k].available), then[k].frozen.Sub(was[k].frozen)
+		if d.settled {
+			available = frozen.Neg()
+		}
+		if available.IsZero() && frozen.IsZero() {
+			continue
+		}
+		account := s.touch(d.slot)
+		account.available, account.frozen = account.available.Add(available), account.frozen.Add(frozen)
+		total[account.asset] = total[account.asset].Add(available).Add(frozen)
+	}
+	for i := range q.ops {
+		d := &q.ops[i]
+		if d.kind == stepCancel && d.o != nil {
+			s.answerOrder(q, d, a)
+		}
+		if d.kind == stepPayment && q.now.keeps(i) != a.keeps(i) {
+			change := d.change
+			if !a.keeps(i) {
+				change = change.Neg()
+			}
+			asset := s.accounts[d.slot].asset
+			total[asset] = total[asset].Sub(change)
+			m := s.keepMoney(asset)
+			if d.change.Sign() >= 0 {
+				m.Deposits = m.Deposits.Add(change)
+			} else {
+				m.Withdrawals = m.Withdrawals.Sub(change)
+			}
+		}
+	}
+	// What no payment accounts for is the engine's word.
+	for asset := range int32(len(s.assets.names)) {
+		if by := total[asset]; !by.IsZero() {
+			m := s.keepMoney(asset)
+			m.Adopted = m.Adopted.Add(by)
+		}
+	}
+	q.history = append(q.history, answered{s.next, q.now})
+	q.now = a
+}
+
+// answerOrder opens or closes an order by another answer. The money it holds
+// has been moved.
+func (s *State) answerOrder(q *question, d *doubt, a answer) {
+	o := s.orders[d.order]
+	alive := q.alive(a, d.order)
+	switch {
+	case alive == q.alive(q.now, d.order):
+	case alive && o == nil:
+		o = s.newOrder()
+		*o = *d.o
+		s.journal.lives.push(life{id: o.id})
+		s.insert(o)
+		account := s.touch(o.holds())
+		account.held = account.held.Add(o.frozen)
+		if o.rests() {
+			s.markets[o.market].books[o.side].insert(o)
+		}
+		o.doubted = true
+	case !alive && o != nil:
+		s.journal.keepOrder(o)
+		account := s.touch(o.holds())
+		account.held = account.held.Sub(o.frozen)
+		o.frozen = amount.Amount{}
+		s.remove(o)
+	}
+}
+
+// doubtPassedOver hears that a maker was matched, although other orders stand
+// before it: doubted ones of them are not open.
+func (s *State) doubtPassedOver(k *book, maker *order) {
+	for best := k.best(); best != maker && best.doubted; best = k.best() {
+		if !s.learnOrder(best, false) {
+			return
+		}
+	}
+}
+
+// returned finds an order that is open after all, although the state took it for
+// ended.
+func (s *State) returned(id int64) *order {
+	for i := len(s.questions) - 1; i >= 0; i-- {
+		q := s.questions[i]
+		if !q.doubts(id) || !s.keep(q, func(a answer) bool { return q.alive(a, id) }) {
+			continue
+		}
+		s.closeAnswered()
+		if o := s.orders[id]; o != nil {
+			return o
+		}
+	}
+	return nil
+}
