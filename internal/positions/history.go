@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -62,6 +61,9 @@ func (m *mover) disown(ctx context.Context) error {
 // splitSegment divides the segment of the event log that goes on across the cut,
 // if there is one: what it holds from there on is the lost topic's.
 func (m *mover) splitSegment(ctx context.Context, lost int16) error {
+	if err := store.LockSegments(ctx, m.tx); err != nil {
+		return err
+	}
 	id := m.Partition.Ledger.TopicID
 	var first int64
 	var data []byte
@@ -80,15 +82,8 @@ func (m *mover) splitSegment(ctx context.Context, lost int16) error {
 	if err := m.exec(ctx, "take a segment out of the event log", "DELETE FROM dingir.event_log WHERE topic_id = $1 AND first_offset = $2", id, first); err != nil {
 		return err
 	}
-	for _, half := range []struct {
-		store.Segment
-		topicID int16
-	}{{kept, id}, {rest, lost}} {
-		if err := m.exec(ctx, "put half a segment into the event log", `
-			INSERT INTO dingir.event_log (first_offset, last_offset, first_time, last_time, records, topic_id, data)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`, half.First, half.Last, time.UnixMicro(int64(half.Earliest)), time.UnixMicro(int64(half.Latest)), half.Records, half.topicID, half.Data); err != nil {
-			return err
-		}
+	if err := store.InsertSegment(ctx, m.tx, id, kept); err != nil {
+		return err
 	}
-	return nil
+	return store.InsertSegment(ctx, m.tx, lost, rest)
 }

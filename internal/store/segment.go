@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"github.com/klauspost/compress/s2"
 
@@ -28,13 +29,19 @@ const (
 // segment compresses the records of unifyevents as they come, so that a batch
 // holds them compressed only.
 type segment struct {
-	zw                         *s2.Writer
+	zw                         compressor // nil: S2
+	version                    byte
 	out                        bytes.Buffer
 	record                     []byte
 	log                        Log
 	records                    int
 	first, last                int64 // offsets
 	previous, earliest, latest int64 // timestamps in ms
+}
+
+type compressor interface {
+	io.WriteCloser
+	Reset(to io.Writer)
 }
 
 func (s *segment) reset() {
@@ -72,13 +79,13 @@ func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) err
 // a quarter of the daemon's work, and leaves 13 % of the bytes, not 9 %: the
 // archive is a small part of the database either way.
 func (s *segment) open() {
-	s.out.WriteByte(segmentS2)
 	if s.zw == nil {
-		s.zw = s2.NewWriter(&s.out,
+		s.version = segmentS2
+		s.zw = s2.NewWriter(nil,
 			s2.WriterConcurrency(1), // in the caller's time: no goroutines, no copies
 			s2.WriterBlockSize(1<<20))
-		return
 	}
+	s.out.WriteByte(s.version)
 	s.zw.Reset(&s.out)
 }
 

@@ -24,18 +24,7 @@ type Archived struct {
 // bytes are valid until fn returns. Who reads many keeps a SegmentReader.
 func ReadSegment(first int64, data []byte, fn func(Archived) error) error {
 	var r SegmentReader
-	if err := r.Reset(first, data); err != nil {
-		return err
-	}
-	for {
-		var a Archived
-		if ok, err := r.Next(&a); !ok || err != nil {
-			return err
-		}
-		if err := fn(a); err != nil {
-			return err
-		}
-	}
+	return r.each(first, data, func(a *Archived) error { return fn(*a) })
 }
 
 // SegmentReader decodes segments one after another, in memory that does not
@@ -97,6 +86,22 @@ func (r *SegmentReader) Reset(first int64, data []byte) error {
 	return nil
 }
 
+// each calls fn for the records of one segment.
+func (r *SegmentReader) each(first int64, data []byte, fn func(*Archived) error) error {
+	if err := r.Reset(first, data); err != nil {
+		return err
+	}
+	var a Archived
+	for {
+		if ok, err := r.Next(&a); !ok || err != nil {
+			return err
+		}
+		if err := fn(&a); err != nil {
+			return err
+		}
+	}
+}
+
 // newZstdReader works in the caller's time: no goroutines to end.
 func newZstdReader() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(mergeWindow))
@@ -114,13 +119,13 @@ func (r *SegmentReader) Next(a *Archived) (bool, error) {
 			next.Key = d.nullable()
 			next.Value = d.nullable()
 			next.Headers = d.bytes(d.uvarint())
-			if d.state == whole {
+			if d.state == decodedWhole {
 				r.at, r.last, *a = len(r.buf)-len(d.b), next, next
 				return true, nil
 			}
 		}
 		switch {
-		case d.state == wrong, d.state == cut && r.ended:
+		case d.state == decodedWrong, d.state == decodedCut && r.ended:
 			return false, fmt.Errorf("event log segment at offset %d: damaged behind offset %d", r.segment, r.last.Offset)
 		case r.ended:
 			return false, nil
@@ -168,9 +173,9 @@ type segmentDecoder struct {
 type decoded uint8
 
 const (
-	whole decoded = iota
-	cut           // more bytes would help
-	wrong         // no bytes would
+	decodedWhole decoded = iota
+	decodedCut           // more bytes would help
+	decodedWrong         // no bytes would
 )
 
 func (d *segmentDecoder) uvarint() uint64 {
@@ -185,14 +190,14 @@ func (d *segmentDecoder) varint() int64 {
 
 func (d *segmentDecoder) took(v uint64, n int) uint64 {
 	switch {
-	case d.state != whole:
+	case d.state != decodedWhole:
 	case n > 0:
 		d.b = d.b[n:]
 		return v
 	case n < 0:
-		d.state = wrong
+		d.state = decodedWrong
 	default:
-		d.state = cut
+		d.state = decodedCut
 	}
 	return 0
 }
@@ -207,13 +212,13 @@ func (d *segmentDecoder) nullable() []byte {
 
 func (d *segmentDecoder) bytes(n uint64) []byte {
 	switch {
-	case d.state != whole:
+	case d.state != decodedWhole:
 		return nil
 	case n > largestRecord:
-		d.state = wrong
+		d.state = decodedWrong
 		return nil
 	case n > uint64(len(d.b)):
-		d.state = cut
+		d.state = decodedCut
 		return nil
 	}
 	v := d.b[:n:n]
