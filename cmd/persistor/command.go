@@ -46,6 +46,7 @@ func commands() []command {
 		migrateCommand(),
 		migrateStatusCommand(),
 		verifyCommand(),
+		replayCommand(),
 		positionsCommand(),
 		positionsSetCommand(),
 		rejectsListCommand(),

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/eventlog"
+	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/replay"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+func replayCommand() command {
+	return command{
+		name:    "replay",
+		summary: "compare what is stored with the log, from its earliest record on, and repair it",
+		detail: "Reads the log again into a schema of its own (" + replay.Schema + ", dropped at the end), shows\n" +
+			"what differs, table by table, asks, and puts it right in one transaction. Missing\n" +
+			"rows come in, altered ones become what the log says. Rows inside the covered range\n" +
+			"that no record accounts for are listed, and stay without --prune. What is older than\n" +
+			"the log stays as it is. The daemon may run meanwhile; interrupted at any point,\n" +
+			"nothing live has changed. Exit code 3 with --dry-run where something differs.",
+		needs: config.NeedKafka | config.NeedDatabase,
+		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
+			var w replayWish
+			earliest := fs.Bool("from-earliest", false, "from the log's earliest record on; required, there is no other beginning yet")
+			fs.Int64Var(&w.untilOffset, "until-offset", -1, "cover the records of unifyevents below this `offset` only")
+			until := fs.String("until-time", "", "cover the records up to this `time` only, as 2026-01-05T09:00:00Z")
+			fs.BoolVar(&w.dryRun, "dry-run", false, "end after the report")
+			fs.BoolVar(&w.yes, "yes", false, "do not ask")
+			fs.BoolVar(&w.prune, "prune", false, "take out surplus rows, too")
+			format := formatFlag(fs)
+			return func(ctx context.Context, c *call) error {
+				if !*earliest {
+					return usageError("want --from-earliest")
+				}
+				if *until != "" {
+					at, err := time.Parse(time.RFC3339Nano, *until)
+					if err != nil || at.UnixMilli() <= 0 {
+						return usageError("--until-time: %q is no time like 2026-01-05T09:00:00Z", *until)
+					}
+					w.untilTime = at.UnixMilli()
+				}
+				if w.untilOffset >= 0 && w.untilTime > 0 {
+					return usageError("want --until-offset or --until-time, not both")
+				}
+				if err := format.check(); err != nil {
+					return err
+				}
+				w.json = format.json()
+				if !w.dryRun && !w.yes && !isTerminal(os.Stdin) {
+					return usageError("there is no terminal to ask on: add --yes, or --dry-run")
+				}
+				return connected(ctx, c, func(conn *pgx.Conn) error { return w.run(ctx, c, conn) })
+			}
+		},
+	}
+}
+
+// replayWish is what the flags ask for.
+type replayWish struct {
+	untilOffset        int64 // negative: none
+	untilTime          int64 // ms; 0: none
+	dryRun, yes, prune bool
+	json               bool
+}
+
+// run replays. conn is for reading the archive.
+func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
+	names := c.config.Kafka.TopicNames(topics.Names(topics.Consumed()))
+	transport, err := c.config.Kafka.Transport(names)
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	client := fetch.NewClient(transport, c.config.Kafka.Addr())
+	events, err := w.events(ctx, c, conn)
+	if err != nil {
+		return err
+	}
+	progress := &replay.Progress{Log: c.log}
+	if isTerminal(os.Stderr) {
+		progress.Terminal = c.stderr
+	}
+	options := replay.Options{
+		Database: databaseOptions(c), Kafka: client, Events: events, Prefix: c.config.Kafka.TopicPrefix,
+		UntilOffset: w.untilOffset, UntilTime: w.untilTime, Prune: w.prune, Progress: progress, Log: c.log,
+	}
+	if !w.dryRun {
+		options.Confirm = func(r *replay.Report) (bool, error) {
+			if w.yes {
+				return true, nil
+			}
+			if err := w.write(c, r); err != nil {
+				return false, err
+			}
+			return confirmed(c), nil
+		}
+	}
+	report, err := replay.Replay(ctx, options)
+	if err != nil {
+		return withKafkaHint(err)
+	}
+	return w.conclude(c, report)
+}
+
+// events is the archive.
+func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn) (eventlog.Log, error) {
+	log, err := eventlog.Current(ctx, conn, c.config.Kafka.TopicPrefix+topics.UnifyEvents)
+	if err != nil {
+		return nil, err
+	}
+	return eventlog.NewArchive(conn, log.TopicID), nil
+}
+
+func (w *replayWish) write(c *call, report *replay.Report) error {
+	if w.json {
+		return writeJSON(c, report)
+	}
+	return report.Write(c.stdout)
+}
+
+// conclude says how it ended.
+func (w *replayWish) conclude(c *call, report *replay.Report) error {
+	asked := !w.dryRun && !w.yes && report.Differences > 0
+	if !asked {
+		if err := w.write(c, report); err != nil {
+			return err
+		}
+	}
+	say := func(text string) {
+		if !w.json {
+			fmt.Fprintln(c.stdout, text)
+		}
+	}
+	switch {
+	case report.Differences == 0:
+		say("\nno difference")
+	case w.dryRun:
+		return foundDifferences("what is stored differs from the log in %d places", report.Differences)
+	case !report.Applied:
+		return errors.New("nothing was changed")
+	default:
+		say("\ndone: " + report.Outcome())
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// shape is a table of records, with the pieces of SQL that compare it.
+type shape struct {
+	store.Shape
+	all []string // the columns in the table's order
+
+	// byUnify says that unifyevents fills the table too: its positions there
+	// have to be accounted for like those of the hot topic.
+	byUnify bool
+
+	// logged says that the table's records are on unifyevents at all.
+	logged bool
+
+	// recordTime says that the row's time is its record's, which differs between
+	// topics; it is then not part of what the record says.
+	recordTime bool
+
+	replacer *strings.Replacer
+}
+
+// sources are the columns that say which record a row came from.
+var sources = []string{"src_topic", "src_partition", "src_offset"}
+
+// shapes describes the tables as they are in this database.
+func (r *run) readShapes(ctx context.Context) error {
+	for _, s := range store.Shapes() {
+		rows, err := r.conn.Query(ctx, `SELECT attname::text FROM pg_attribute
+			WHERE attrelid = ('dingir.' || $1)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, s.Name)
+		if err != nil {
+			return fmt.Errorf("read the columns of dingir.%s: %w", s.Name, err)
+		}
+		all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("read the columns of dingir.%s: %w", s.Name, err)
+		}
+		r.shapes = append(r.shapes, newShape(s, all, r.unifyID()))
+	}
+	return nil
+}
+
+// unifyID is the id of unifyevents in dingir.topics; -1 where it was never read.
+func (r *run) unifyID() int16 {
+	if s := r.unifySpan(); s != nil {
+		return s.TopicID
+	}
+	return -1
+}
+
+func newShape(s store.Shape, all []string, unify int16) *shape {
+	sh := &shape{
+		Shape: s, all: all,
+		byUnify:    s.Name == "deposits" || s.Name == "withdrawals",
+		logged:     s.Name != "balance_changes",
+		recordTime: s.Name == "order_events" || s.Name == "users",
+	}
+	// What makes one group of records: the identity, but for order_events, whose
+	// time differs between topics.
+	group := sh.Identity
+	if sh.Name == "order_events" {
+		group = []string{"order_id", "content_hash"}
+	}
+	twin, twinOfNew := "NULL::timestamptz", "NULL::timestamptz"
+	if sh.Name == "order_events" {
+		twin, twinOfNew = fmt.Sprintf("CASE WHEN s.src_topic <> %d THEN s.time END", unify), "(g.new).time"
+	}
+	left := "('read', 'nowhere', 'expired')"
+	if !sh.logged {
+		left = "('read', 'nowhere')"
+	}
+	home := fmt.Sprintf("s.src_topic <> %d", unify)
+	if sh.byUnify {
+		home = "true"
+	}
+	// Columns of what the record says.
+	values := slices.DeleteFunc(slices.Clone(all), func(c string) bool {
+		return slices.Contains(sources, c) || sh.recordTime && c == sh.Time
+	})
+	content := slices.DeleteFunc(slices.Clone(values), func(c string) bool { return c == "content_hash" })
+	kept := "ROW(" + join(all, ", ", func(c string) string {
+		if slices.Contains(sources, c) || sh.recordTime && c == sh.Time {
+			return "(p.old)." + c
+		}
+		return "(p.new)." + c
+	}) + ")::" + Schema + "." + sh.Name
+	row := func(alias string) string {
+		return "ROW(" + prefixed(alias, all) + ")::" + Schema + "." + sh.Name
+	}
+	sh.replacer = strings.NewReplacer(
+		"{t}", sh.Name,
+		"{s}", Schema+"."+sh.Name,
+		"{groups}", Schema+"."+sh.Name+"_groups",
+		"{plan}", Schema+"."+sh.Name+"_plan",
+		"{final}", Schema+"."+sh.Name+"_final",
+		"{schema}", Schema,
+		"{time}", sh.Time,
+		"{key}", sh.Identity[0],
+		"{home}", home,
+		"{twin}", twin,
+		"{twin:g}", twinOfNew,
+		"{columns}", strings.Join(all, ", "),
+		"{identity}", strings.Join(sh.Identity, ", "),
+		"{group}", strings.Join(group, ", "),
+		"{row:l}", row("l"), "{row:g}", row("g"), "{row:u}", row("u"), "{row:s}", row("s"), "{row:kept}", kept,
+		"{new}", prefixed("(p.new)", all),
+		"{l=g:identity}", equal("l.", "g.", sh.Identity),
+		"{l=g:group}", equal("l.", "g.", group),
+		"{l=u:group}", equal("l.", "u.", group),
+		"{l=old:identity}", equal("l.", "(p.old).", sh.Identity),
+		"{s=new:group}", equal("s.", "(p.new).", group),
+		"{s=gnew:group}", equal("s.", "(g.new).", group),
+		"{s=lold:source}", equal("s.", "(l.old).", sources),
+		"{l=g:values}", "ROW("+prefixed("l", values)+")::record *= ROW("+prefixed("g", values)+")::record",
+		"{l=u:values}", "ROW("+prefixed("l", values)+")::record *= ROW("+prefixed("u", values)+")::record",
+		"{old=new:content}", "ROW("+prefixed("(l.old)", content)+")::record *= ROW("+prefixed("(g.new)", content)+")::record",
+		"{l=g:source}", equal("l.", "g.", sources),
+		"{l=u:source}", equal("l.", "u.", sources),
+		"{s=old:source}", equal("s.", "(p.old).", sources),
+		// Where a live row says that it came from.
+		"{zone}", fmt.Sprintf(`
+			LEFT JOIN %s.zones z ON z.topic_id = l.src_topic AND z.partition = l.src_partition
+			     AND l.src_offset >= z.first AND l.src_offset < z.until AND '%s' = ANY (z.home)
+			LEFT JOIN %[1]s.history h ON h.topic_id = l.src_topic AND '%[2]s' = ANY (h.home)`, Schema, sh.Name),
+		"{class}", "coalesce(z.class, CASE WHEN h.topic_id IS NOT NULL THEN 'history' ELSE 'nowhere' END)",
+		// These cannot be looked at, so they may be what the row says.
+		"{believed}", "('expired', 'later', 'history', 'cut')",
+		// Where a row that no record accounts for may be surplus.
+		"{left}", left,
+	)
+	return sh
+}
+
+func (s *shape) sql(text string) string { return s.replacer.Replace(text) }
+
+func join(list []string, separator string, fn func(string) string) string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = fn(v)
+	}
+	return strings.Join(out, separator)
+}
+
+func prefixed(alias string, columns []string) string {
+	return join(columns, ", ", func(c string) string { return alias + "." + c })
+}
+
+func equal(a, b string, columns []string) string {
+	return join(columns, " AND ", func(c string) string { return a + c + " = " + b + c })
+}
