@@ -143,8 +143,20 @@ func (s *State) rest(id int64) {
 	}
 	m := &s.markets[o.market]
 	m.books[o.side].insert(o)
-	// What it would have met cannot be in the engine's book any more.
-	against := &m.books[event.Ask+event.Bid-o.side]
+	if best := m.books[event.Ask+event.Bid-o.side].best(); best != nil && o.crosses(best) {
+		s.crossing = id
+	}
+}
+
+// uncross takes away what the newest order to rest would have met: the engine
+// cannot have it any more. It waits until the next order shows that the engine
+// did not crash in between: else the order's trades are only half told.
+func (s *State) uncross() {
+	o := s.orders[s.crossing]
+	if s.crossing = 0; o == nil || !o.inBook {
+		return
+	}
+	against := &s.markets[o.market].books[event.Ask+event.Bid-o.side]
 	for best := against.best(); best != nil && o.crosses(best); best = against.best() {
 		if best.doubted && s.learnOrder(best, false) {
 			continue

@@ -76,6 +76,9 @@ func (s *State) put(e *event.Order) {
 	if o := s.orders[e.ID]; o != nil { // only where no journal reaches back
 		s.vanish(o, "another order has its id")
 	}
+	if s.crossing != 0 {
+		s.uncross()
+	}
 	m := s.market(e.Market, e.Base, e.Quote)
 	o := s.orderFrom(e, m)
 	if !late {

@@ -171,7 +171,7 @@ func (r *undoing) finish() {
 	for _, slot := range s.op.touched {
 		s.accounts[slot].touched = false
 	}
-	s.op = operation{touched: s.op.touched[:0]}
+	s.op, s.crossing = operation{touched: s.op.touched[:0]}, 0
 	for _, o := range r.orders {
 		if s.orders[o.id] != o {
 			continue

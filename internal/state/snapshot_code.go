@@ -9,7 +9,7 @@ import (
 
 // code is the contents of a snapshot, written or read.
 func (s *State) code(c *codec) {
-	for _, v := range []*int64{&s.base, &s.next, &s.time, &s.lastOrder, &s.lastTrade} {
+	for _, v := range []*int64{&s.base, &s.next, &s.time, &s.lastOrder, &s.lastTrade, &s.crossing} {
 		c.int64(v)
 	}
 	for _, v := range []*bool{&s.complete, &s.ordersFollow, &s.tradesFollow} {

@@ -38,6 +38,7 @@ type State struct {
 	spare    []*order // to be used again
 
 	op        operation
+	crossing  int64 // an order that rests although it crosses another, or 0
 	journal   journal
 	questions []*question
 	money     []Money // by asset
