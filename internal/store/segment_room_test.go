@@ -15,8 +15,8 @@ import (
 )
 
 // The archive takes at most 15 % of the raw log, also where every record came
-// in a batch of its own: on disk, with indexes, once the rows of what was joined
-// have been given back.
+// in a batch of its own: on disk, with indexes, without the room that dead rows
+// leave to those to come.
 func TestArchiveTakesLittleRoom(t *testing.T) {
 	t.Run("exchange", func(t *testing.T) {
 		config := exchange.DefaultConfig()
@@ -52,7 +52,7 @@ func engineLog(t *testing.T) (log []Archived) {
 	}
 	lines := bufio.NewScanner(text)
 	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for len(log) < 15_000 && lines.Scan() {
 		var m struct{ Value json.RawMessage }
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			t.Fatal(err)
@@ -83,10 +83,11 @@ func takesLittleRoom(t *testing.T, records []Archived) {
 		raw += len(a.Key) + len(a.Value)
 	}
 	r.write(b)
-	const data, disk = "SELECT sum(octet_length(data)) FROM dingir.event_log", "SELECT pg_total_relation_size('dingir.event_log')"
+	const data, disk = "SELECT sum(octet_length(data)) FROM dingir.event_log", "SELECT pg_total_relation_size('dingir.fresh')"
 	single := r.count(data)
 	steps, merged := r.merge(r.conn)
-	r.exec("VACUUM FULL dingir.event_log")
+	r.exec("CREATE TABLE dingir.fresh (LIKE dingir.event_log INCLUDING ALL)")
+	r.exec("INSERT INTO dingir.fresh SELECT * FROM dingir.event_log")
 	joined, onDisk := r.count(data), r.count(disk)
 	share := func(n int) float64 { return 100 * float64(n) / float64(raw) }
 	t.Logf("%d records, %d bytes: %.1f %% one by one, %.1f %% with %d segments joined in %d steps, %.1f %% on disk", len(records), raw, share(single), share(joined), merged, steps, share(onDisk))
