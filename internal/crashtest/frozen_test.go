@@ -107,3 +107,22 @@ func TestFrozenWithinSession(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// TestFrozenWhileItBegins freezes a process that enters its first partition in
+// the ledger: it must not keep others from entering it.
+func TestFrozenWhileItBegins(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, harness.New(t))
+	s.supply(500)
+	former := s.Start(harness.Failpoint("beginning", "stop", 1))
+	harness.Until(t, drainTime, "the process freezes", func() bool { return former.Hit() && former.Stopped() })
+	next := s.Start()
+	conn := s.Connect()
+	// A session that holds something is ended by the server after 60 s only.
+	harness.Until(t, 40*time.Second, "the new owner stores what there is", func() bool { return len(s.Behind(conn)) == 0 })
+	conn.Close(t.Context())
+	s.account()
+	former.Thaw()
+	s.supply(500)
+	s.settle(former, next)
+}

@@ -74,10 +74,17 @@ func (c *committer) flush() {
 
 // Current is asked before a worker acts on the ledger's word that it is not
 // where it thought. It asks the coordinator whether we are still a member of the current
-// generation. A coordinator that cannot be reached does not say that we are not.
+// generation. A coordinator that cannot be reached does not say that we are not,
+// and neither does one that cannot be asked: a group without any offset, before
+// our first partition is in work. The worst that comes of it is a session ended
+// that its owner opens anew.
 func (c *committer) Current() error {
 	c.mu.Lock()
 	offsets := c.sent
+	if offsets == nil && len(c.offsets) > 0 {
+		offsets = c.offsets
+		c.offsets = map[string]map[int]int64{}
+	}
 	c.mu.Unlock()
 	if offsets == nil {
 		for topic, parts := range c.gen.Assignments {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/thaliumx/persistor/internal/failpoint"
 )
 
 // Position is where one partition stands, as the ledger has it.
@@ -91,37 +94,43 @@ func LockPosition(ctx context.Context, conn *pgx.Conn, topic string, partition i
 }
 
 // Begin enters a partition that the ledger does not know, at its log's start.
-// Where another process was quicker, its entry stays.
+// Where another process was quicker, its entry stays. Each statement is a
+// transaction of its own: a process that freezes between them holds nothing.
 func Begin(ctx context.Context, conn *pgx.Conn, topic string, partition int32, clusterID string, topicUUID [16]byte, start int64) error {
 	if start < 0 {
 		return fmt.Errorf("enter %s partition %d in the ledger: its log start is not known", topic, partition)
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		id, err := TopicID(ctx, tx, topic, clusterID, topicUUID)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `
-			INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset)
-			VALUES ($1, $2, $3, $4, $4, $4) ON CONFLICT DO NOTHING`, topic, partition, id, start)
-		if err != nil {
-			return fmt.Errorf("enter %s partition %d in the ledger: %w", topic, partition, err)
-		}
-		return nil
-	})
+	id, err := TopicID(ctx, conn, topic, clusterID, topicUUID)
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("beginning")
+	_, err = conn.Exec(ctx, `
+		INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset)
+		VALUES ($1, $2, $3, $4, $4, $4) ON CONFLICT DO NOTHING`, topic, partition, id, start)
+	if err != nil {
+		return fmt.Errorf("enter %s partition %d in the ledger: %w", topic, partition, err)
+	}
+	return nil
+}
+
+// querier is a session or a transaction.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // TopicID returns the id of one incarnation of a topic, which it enters in
 // dingir.topics if it is new.
-func TopicID(ctx context.Context, tx pgx.Tx, topic, clusterID string, topicUUID [16]byte) (int16, error) {
+func TopicID(ctx context.Context, q querier, topic, clusterID string, topicUUID [16]byte) (int16, error) {
 	var id int16
 	const look = "SELECT id FROM dingir.topics WHERE cluster_id = $1 AND topic_uuid = $2"
-	err := tx.QueryRow(ctx, look, clusterID, topicUUID).Scan(&id)
+	err := q.QueryRow(ctx, look, clusterID, topicUUID).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		_, err = tx.Exec(ctx, `INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, $3)
+		_, err = q.Exec(ctx, `INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, topic, clusterID, topicUUID)
 		if err == nil {
-			err = tx.QueryRow(ctx, look, clusterID, topicUUID).Scan(&id)
+			err = q.QueryRow(ctx, look, clusterID, topicUUID).Scan(&id)
 		}
 	}
 	if err != nil {
