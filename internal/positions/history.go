@@ -11,16 +11,18 @@ import (
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
-// disown gives what is stored of records that the log lost to an incarnation
-// of the topic that is no more: other records get their offsets.
-func (m *mover) disown(ctx context.Context) error {
+// disown gives what is stored of records that the log of the topic's incarnation
+// id lost to another that is no more: other records get their offsets. It reads the
+// topic's tables once, since no index leads to positions: writing would pay for
+// it, all the time.
+func (m *mover) disown(ctx context.Context, id int16) error {
 	var lost int16
 	err := m.tx.QueryRow(ctx, `INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, gen_random_uuid()) RETURNING id`,
 		m.Partition.Topic, m.Partition.ClusterID+" (lost)").Scan(&lost)
 	if err != nil {
 		return fmt.Errorf("enter the lost part of topic %s: %w", m.Partition.Topic, err)
 	}
-	id, part := m.Partition.Ledger.TopicID, m.Partition.ID
+	part := m.Partition.ID
 	if err := m.exec(ctx, "give the rest of a gap to history", `INSERT INTO dingir.gaps (topic, partition, first_offset, last_offset, reason, topic_id)
 		SELECT topic, partition, $3, last_offset, reason, $4 FROM dingir.gaps
 		WHERE topic_id = $1 AND partition = $2 AND first_offset < $3 AND last_offset >= $3`, id, part, m.To, lost); err != nil {
@@ -48,7 +50,7 @@ func (m *mover) disown(ctx context.Context) error {
 	if m.topic != topics.UnifyEvents {
 		return nil
 	}
-	if err := m.splitSegment(ctx, lost); err != nil {
+	if err := m.splitSegment(ctx, id, lost); err != nil {
 		return err
 	}
 	if err := m.exec(ctx, "take back snapshots of the state", "DELETE FROM dingir.state_snapshots WHERE topic_id = $1 AND next_offset > $2", id, m.To); err != nil {
@@ -60,11 +62,10 @@ func (m *mover) disown(ctx context.Context) error {
 
 // splitSegment divides the segment of the event log that goes on across the cut,
 // if there is one: what it holds from there on is the lost topic's.
-func (m *mover) splitSegment(ctx context.Context, lost int16) error {
+func (m *mover) splitSegment(ctx context.Context, id, lost int16) error {
 	if err := store.LockSegments(ctx, m.tx); err != nil {
 		return err
 	}
-	id := m.Partition.Ledger.TopicID
 	var first int64
 	var data []byte
 	err := m.tx.QueryRow(ctx, "SELECT first_offset, data FROM dingir.event_log WHERE topic_id = $1 AND first_offset < $2 AND last_offset >= $2",

@@ -52,7 +52,7 @@ func (m *mover) run(ctx context.Context) error {
 	case begin, restart:
 		return m.begin(ctx)
 	case cutOff:
-		if err := m.disown(ctx); err != nil {
+		if err := m.disown(ctx, m.Partition.Ledger.TopicID); err != nil {
 			return err
 		}
 		return m.set(ctx, `next_offset = $3, high_offset = $3, first_offset = least(first_offset, $3)`)
@@ -97,12 +97,21 @@ func (m *mover) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if known && m.forget {
+		if err := m.disown(ctx, id); err != nil {
+			return err
+		}
+	}
 	first, high := m.To, m.To
 	if known {
 		err = m.tx.QueryRow(ctx, "SELECT coalesce(min(a), $3), coalesce(max(b) + 1, $3) FROM ("+m.covered()+") c", id, p.ID, m.To).Scan(&first, &high)
 		if err != nil {
 			return fmt.Errorf("look for what is stored of topic %s: %w", p.Topic, err)
 		}
+	}
+	if high > p.High {
+		return refuse("topic %s was here before, and what is stored of its partition %d goes up to offset %d, beyond its log's end at %d: it lost records that are stored; to go on with what it holds now add --accept-loss",
+			p.Topic, p.ID, high, p.High)
 	}
 	if first < m.To {
 		if err := m.fillGaps(ctx, store.Position{Log: store.Log{TopicID: id}, Next: first, High: high}); err != nil {

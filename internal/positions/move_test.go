@@ -248,3 +248,41 @@ func TestBackToAFormerCluster(t *testing.T) {
 		})
 	}
 }
+
+// A cluster that comes back without records that are stored of it goes on only
+// on request, and what it lost is history then.
+func TestBackToAFormerClusterThatLostRecords(t *testing.T) {
+	for _, test := range []struct{ name, topic, stored, again, rows, archive string }{
+		{"rows", "p.internaltransfer", "tttt", "tt", "1: 0, 1: 1, 3: 2, 3: 3", ""},
+		{"the event log", "p.unifyevents", "eeee", "ee", "", "1: 0-1, 1: 2-3, 3: 2-3"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLog(t, test.topic)
+			l.store(test.stored)
+			l.ClusterID = "d"
+			l.move(Wish{Offset: "earliest", AcceptNewTopic: true})
+			l.clean()
+
+			l.ClusterID, l.High = "c", 2
+			plan, err := MakePlan(l.Partition, "p.", Wish{Offset: "latest", AcceptNewTopic: true})
+			if err == nil {
+				_, err = Move(t.Context(), l.conn, plan, "p.", Wish{Offset: "latest", AcceptNewTopic: true})
+			}
+			if _, ok := errors.AsType[*RefusalError](err); !ok || !strings.Contains(err.Error(), "up to offset 4, beyond its log's end at 2") {
+				t.Errorf("%v", err)
+			}
+			l.look()
+			l.move(Wish{Offset: "latest", AcceptNewTopic: true, AcceptLoss: true})
+			l.holds("1: 0-2 high 2 last none", ledger)
+			l.clean()
+			l.store(test.again)
+			if test.rows != "" {
+				l.holds(test.rows, rows)
+				l.holds("1: 2, 1: 3", `SELECT format('%s: %s', topic_id, "offset") FROM dingir.duplicates ORDER BY 1`)
+			} else {
+				l.holds(test.archive, archive)
+			}
+			l.clean()
+		})
+	}
+}

@@ -41,7 +41,7 @@ type Plan struct {
 	Partition Partition
 	To        int64
 	action    action
-	forget    bool // the last record's hash is not to be compared any more
+	forget    bool // the log lost or changed records: the last one's hash is not to be compared any more
 }
 
 // Nothing tells whether the plan would change nothing.
@@ -81,7 +81,7 @@ func MakePlan(p Partition, prefix string, w Wish) (*Plan, error) {
 			return nil, refuse("topic %s is not the one in the ledger: it was made again, or this is another cluster (%s; the ledger has %s); to begin with this one add --accept-new-topic",
 				p.Topic, p.ClusterID, l.ClusterID)
 		}
-		plan.action = restart
+		plan.action, plan.forget = restart, w.AcceptLoss
 	case p.High < l.Next:
 		if !w.AcceptLoss {
 			return nil, refuse("the log ends at offset %d, before the ledger's %d: it lost records that are stored; to go on with what it holds now add --accept-loss", p.High, l.Next)
