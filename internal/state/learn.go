@@ -171,5 +171,8 @@ func (s *State) returned(id int64) *order {
 			return o
 		}
 	}
+	if s.suspectOrder(id) {
+		return s.orders[id]
+	}
 	return nil
 }

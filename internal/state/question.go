@@ -40,6 +40,7 @@ type doubtedSlot struct {
 	before  tally // all of the operations
 	known   bool
 	settled bool // the engine has told its total, and no answer explained it
+	told    bool // the engine had told its total when the question was raised
 }
 
 type tally struct{ available, frozen amount.Amount }
@@ -59,7 +60,8 @@ func (s *State) decide(q *question) {
 	for i := range q.ops {
 		d := &q.ops[i]
 		if d.kind == stepCancel {
-			if o := s.orders[d.order]; o != nil {
+			if d.o = nil; s.orders[d.order] != nil {
+				o := s.orders[d.order]
 				d.o = copyOrder(o)
 			}
 		}

@@ -54,7 +54,7 @@ func (s *State) rewindTo(id int64) check {
 		kind := s.journal.records.last().kind
 		trailing = trailing && (kind.own() || kind == stepNone)
 		if trailing && kind.own() && len(q.ops) < maxDoubts {
-			q.ops = append(q.ops, s.doubtNewest())
+			q.ops = append(q.ops, s.doubtAt(s.journal.records.head-1))
 		}
 		r.undo()
 	}
@@ -66,7 +66,7 @@ func (s *State) rewindTo(id int64) check {
 			break
 		}
 		if kind.own() {
-			q.ops = append(q.ops, s.doubtNewest())
+			q.ops = append(q.ops, s.doubtAt(s.journal.records.head-1))
 		}
 		r.undo()
 	}
@@ -192,17 +192,6 @@ type doubt struct {
 	word
 	o     *order // a copy of what a cancel ended, if it was open
 	fails []check
-}
-
-// doubtNewest makes a doubt of the newest record.
-func (s *State) doubtNewest() doubt {
-	j := &s.journal
-	e := j.records.last()
-	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words)}
-	for i := e.fails; i < j.fails.head; i++ {
-		d.fails = append(d.fails, *j.fails.at(i))
-	}
-	return d
 }
 
 // redo does again what the engine knows by the answer that a question has.

@@ -118,6 +118,7 @@ func (s *State) codeQuestion(c *codec, q *question) {
 		c.amounts(&d.before.available, &d.before.frozen)
 		c.bool(&d.known)
 		c.bool(&d.settled)
+		c.bool(&d.told)
 	})
 	most := uint8(min(len(q.ops), 255))
 	one := func(a *answer) {

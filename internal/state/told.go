@@ -27,6 +27,9 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 		s.pin(slot, available, frozen, total)
 		return
 	}
+	if !a.available.Equal(available) || !a.frozen.Equal(frozen) {
+		s.suspectSlot(slot, available.Add(frozen), &frozen)
+	}
 	expected := a.total()
 	ok := s.equal(paymentBalance, "balance", slot, expected, total)
 	ok = s.equal(paymentAvailable, "available", slot, a.available, available) && ok
@@ -66,6 +69,9 @@ func (s *State) toldTotal(slot int32, total amount.Amount, c check) {
 		s.adopt(slot, total.Sub(a.frozen), a.frozen)
 		s.accounts[slot].flags |= totalKnown
 		return
+	}
+	if !a.total().Equal(total) {
+		s.suspectSlot(slot, total, nil)
 	}
 	if expected := a.total(); !s.equal(c, "balance", slot, expected, total) {
 		s.adopt(slot, total.Sub(a.frozen), a.frozen)
