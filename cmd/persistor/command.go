@@ -45,6 +45,7 @@ func commands() []command {
 		runCommand(),
 		migrateCommand(),
 		migrateStatusCommand(),
+		stateCommand(),
 		verifyCommand(),
 		replayCommand(),
 		positionsCommand(),
