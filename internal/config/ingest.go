@@ -23,6 +23,11 @@ type Ingest struct {
 	// OutageGrace is how long Kafka or the database may be away before /readyz
 	// says so: longer than a failover's usual hiccup, shorter than patience.
 	OutageGrace time.Duration
+
+	// EventLog keeps the archive of unifyevents and the state that follows from
+	// it. It costs some of the throughput, and only a benchmark that wants to
+	// know how much does without: no rebuild can go beyond what was read so.
+	EventLog bool
 }
 
 // DefaultIngest has the measured optimum of a small machine.
@@ -32,6 +37,7 @@ func DefaultIngest() Ingest {
 		BatchRecords: 20_000,
 		BatchBytes:   4 << 20,
 		OutageGrace:  10 * time.Second,
+		EventLog:     true,
 	}
 }
 
@@ -41,6 +47,7 @@ func (i *Ingest) settings() []setting {
 		{name: "batch-records", value: countValue(&i.BatchRecords), usage: "most records in one transaction"},
 		{name: "batch-bytes", value: bytesValue(&i.BatchBytes), usage: "most bytes in one answer of Kafka, for each worker; one larger message still comes"},
 		{name: "outage-grace", value: durationValue(&i.OutageGrace), usage: "how long Kafka or the database may be away before /readyz says so"},
+		{name: "event-log", value: boolValue(&i.EventLog), usage: "keep the archive of unifyevents and the exchange's state; false is for benchmarks only: what is read meanwhile is noted as skipped, and no rebuild will have it"},
 	}
 }
 

@@ -28,13 +28,13 @@ func (w *worker) noticeMoves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := map[store.Log]int64{}
+	at := map[store.Log]store.Position{}
 	for _, pos := range ledger {
-		at[pos.Log] = pos.Next
+		at[pos.Log] = pos
 	}
 	for _, p := range w.partitions {
-		if next, known := at[p.log]; p.admitted && (!known || next != p.committed) {
-			w.log.Info("the ledger was moved; going on from there", "topic", p.name, "partition", p.id, "offset", p.committed, "ledger", next)
+		if pos, known := at[p.log]; p.admitted && (!known || pos.Next != p.committed || pos.Moves != p.moves) {
+			w.log.Info("the ledger was moved; going on from there", "topic", p.name, "partition", p.id, "offset", p.committed, "ledger", pos.Next)
 			p.waits("being looked up in the ledger")
 		}
 	}
@@ -109,6 +109,9 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 					" --accept-loss`; or, in place of earliest, from the first offset that differs, if you know it",
 			}
 		}
+	}
+	if err := w.follow(ctx, conn, p, pos); err != nil {
+		return err
 	}
 	p.admit(pos)
 	return nil

@@ -82,6 +82,9 @@ func (w *worker) write(ctx context.Context) error {
 // stored notes what the commit moved.
 func (w *worker) stored(ctx context.Context, took time.Duration) {
 	w.databaseUp()
+	if w.batch.HoldsState() {
+		w.keeper.Committed()
+	}
 	for _, progress := range w.batch.Progress() {
 		p := w.partitionOf(progress.Log)
 		w.metrics.stored(p, progress)
@@ -135,6 +138,7 @@ func (w *worker) rewind() {
 	for _, progress := range w.batch.Progress() {
 		p := w.partitionOf(progress.Log)
 		p.next = p.committed
+		w.stateBehind(p)
 	}
 }
 

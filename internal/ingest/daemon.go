@@ -21,6 +21,7 @@ import (
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -54,6 +55,7 @@ type Daemon struct {
 	dialer    *kafka.Dialer
 	metrics   *metrics
 	conflicts *conflicts
+	keeper    *live.Keeper // nil where no event log is kept
 
 	kafkaLink, databaseLink *link
 	rejectsPending          atomic.Int64
@@ -98,6 +100,9 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 	d.kafka.MaxAnswerBytes = max(d.kafka.MaxAnswerBytes, o.Ingest.BatchBytes+(16<<20))
 	d.metrics = newMetrics(r, d)
 	d.conflicts = &conflicts{log: log, metrics: d.metrics, count: &d.conflictCount, prefix: o.Kafka.TopicPrefix}
+	if o.Ingest.EventLog {
+		d.keeper = live.NewKeeper(o.Database, log, d.metrics.mismatch)
+	}
 	return d, nil
 }
 

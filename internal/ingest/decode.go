@@ -26,6 +26,7 @@ type Decoder struct {
 	balance  event.Balance
 	transfer event.Transfer
 	user     event.User
+	unify    event.Unify
 
 	ids []candidate // that the batch's rows brought; the worker empties it
 }
@@ -34,55 +35,38 @@ type Decoder struct {
 func Hash(value []byte) int64 { return int64(xxhash.Sum64(value)) }
 
 // Add adds the record's row to the batch. topic is the topic's name without
-// prefix; on unifyevents the key says what the record is, and only deposits and
-// withdrawals become rows: the others have theirs from their own topics. An
-// error says why the record cannot be stored.
+// prefix. An error says why the record cannot be stored.
 func (d *Decoder) Add(b *store.Batch, log store.Log, topic string, r Record, hash int64) error {
-	live := topic == topics.UnifyEvents
-	if live {
-		topic = string(r.Key)
-		if topic == topics.UnifyEvents {
-			return unknownKey(r.Key)
-		}
-	}
 	src := store.Source{TopicID: log.TopicID, Partition: log.Partition, Offset: r.Offset, Hash: hash}
 	switch topic {
+	case topics.UnifyEvents:
+		if err := d.decoder.Unify(r.Key, r.Value, &d.unify); err != nil {
+			return err
+		}
+		addPayment(b, src, &d.unify)
 	case topics.Trades:
 		if err := d.decoder.Trade(r.Value, &d.trade); err != nil {
 			return err
 		}
-		if !live {
-			b.Trade(src, &d.trade)
-			d.ids = append(d.ids, candidate{topic, d.trade.ID, src})
-		}
+		b.Trade(src, &d.trade)
+		d.ids = append(d.ids, candidate{topic, d.trade.ID, src})
 	case topics.Orders:
 		if err := d.decoder.Order(r.Value, &d.order); err != nil {
 			return err
 		}
-		if !live {
-			at, err := recordTime(r.Time)
-			if err != nil {
-				return err
-			}
-			b.Order(src, at, &d.order)
-			if d.order.Action == event.Put {
-				d.ids = append(d.ids, candidate{topic, d.order.ID, src})
-			}
+		at, err := recordTime(r.Time)
+		if err != nil {
+			return err
+		}
+		b.Order(src, at, &d.order)
+		if d.order.Action == event.Put {
+			d.ids = append(d.ids, candidate{topic, d.order.ID, src})
 		}
 	case topics.Balances:
-		// On unifyevents only before 2021-08-16, when deposits had this key
-		// (wire format, section 1.10).
 		if err := d.decoder.Balance(r.Value, &d.balance); err != nil {
 			return err
 		}
-		switch {
-		case !live:
-			b.Balance(src, &d.balance)
-		case d.balance.Change[0] == '-':
-			b.Withdrawal(src, &d.balance)
-		default:
-			b.Deposit(src, &d.balance)
-		}
+		b.Balance(src, &d.balance)
 	case topics.Deposits:
 		if err := d.decoder.Deposit(r.Value, &d.balance); err != nil {
 			return err
@@ -97,29 +81,32 @@ func (d *Decoder) Add(b *store.Batch, log store.Log, topic string, r Record, has
 		if err := d.decoder.Transfer(r.Value, &d.transfer); err != nil {
 			return err
 		}
-		if !live {
-			b.Transfer(src, &d.transfer)
-		}
+		b.Transfer(src, &d.transfer)
 	case topics.RegisterUser:
 		if err := d.decoder.User(r.Value, &d.user); err != nil {
 			return err
 		}
-		if !live {
-			at, err := recordTime(r.Time)
-			if err != nil {
-				return err
-			}
-			b.User(src, at, &d.user)
-			d.ids = append(d.ids, candidate{topic, d.user.UserID, src})
+		at, err := recordTime(r.Time)
+		if err != nil {
+			return err
 		}
+		b.User(src, at, &d.user)
+		d.ids = append(d.ids, candidate{topic, d.user.UserID, src})
 	default:
-		return unknownKey(r.Key)
+		return &event.Error{Reason: fmt.Sprintf("topic %.40q has no table", topic)}
 	}
 	return nil
 }
 
-func unknownKey(key []byte) error {
-	return &event.Error{Reason: fmt.Sprintf("key %.40q is not one of the engine's on %s", key, topics.UnifyEvents)}
+// addPayment adds the row of a record of unifyevents. Only deposits and
+// withdrawals become rows: the others have theirs from their own topics.
+func addPayment(b *store.Batch, src store.Source, u *event.Unify) {
+	switch u.Kind { //nolint:exhaustive // see above
+	case event.KindDeposit:
+		b.Deposit(src, &u.Balance)
+	case event.KindWithdraw:
+		b.Withdrawal(src, &u.Balance)
+	}
 }
 
 // recordTime turns a record's timestamp into a row's time, within the bounds of

@@ -185,6 +185,9 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 	whole := wholeTopics(list, shape, d.Options.Kafka.TopicPrefix)
 	d.beginConflicts(take, whole)
 
+	if d.keeper != nil && d.keeperFor(list) == nil {
+		d.keeper.Release()
+	}
 	var workers sync.WaitGroup
 	var crew []*worker
 	for i, part := range share(list, d.Options.Ingest.Workers) {
@@ -193,7 +196,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 		}
 		w := &worker{
 			Daemon: d, id: i, partitions: part, committer: committer,
-			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64),
+			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64), wake: make(chan struct{}, 1), keeper: d.keeperFor(part),
 			batch: store.NewBatch(), rejoin: func() { stop(errNotOurs) }, log: d.log.With("worker", i),
 		}
 		w.beat()

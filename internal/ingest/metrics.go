@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -19,6 +20,8 @@ type metrics struct {
 	duration  prometheus.Histogram
 	size      prometheus.Histogram
 	endToEnd  prometheus.Histogram
+
+	mismatches *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, d *Daemon) *metrics {
@@ -35,6 +38,11 @@ func newMetrics(r prometheus.Registerer, d *Daemon) *metrics {
 			Help: "Records in a batch: small ones mean that the daemon keeps up.", Buckets: prometheus.ExponentialBuckets(1, 4, 9)}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "persistor_end_to_end_seconds",
 			Help: "Time from a record's timestamp to its commit, of the oldest record in each batch.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 20)}),
+		mismatches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "persistor_state_mismatches_total",
+			Help: "Cross-checks of the state that failed in records stored by this process: where unifyevents contradicts itself."}, []string{"check"}),
+	}
+	for _, check := range live.CheckNames() {
+		m.mismatches.WithLabelValues(check)
 	}
 	for _, result := range []string{"ok", store.Retry.String(), store.Duplicate.String(), store.BadRow.String(), store.Fault.String(), store.Fenced.String(), store.Unknown.String()} {
 		m.commits.WithLabelValues(result)
@@ -45,7 +53,7 @@ func newMetrics(r prometheus.Registerer, d *Daemon) *metrics {
 		}
 		m.conflicts.WithLabelValues(topic)
 	}
-	r.MustRegister(m.records, m.conflicts, m.commits, m.duration, m.size, m.endToEnd, &partitionCollector{d: d},
+	r.MustRegister(m.records, m.conflicts, m.commits, m.duration, m.size, m.endToEnd, m.mismatches, &partitionCollector{d: d},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "persistor_rejects_pending",
 			Help: "Records that could not be stored and wait for `persistor rejects`, foreign ones left out."},
 			func() float64 { return float64(d.rejectsPending.Load()) }))
@@ -78,6 +86,10 @@ func (m *metrics) batch(records int, oldest int64) {
 	if oldest > 0 {
 		m.endToEnd.Observe(max(0, time.Since(time.UnixMilli(oldest)).Seconds()))
 	}
+}
+
+func (m *metrics) mismatch(check string, n int64) {
+	m.mismatches.WithLabelValues(check).Add(float64(n))
 }
 
 func (m *metrics) conflict(topic string, n int) {

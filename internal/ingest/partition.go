@@ -21,6 +21,7 @@ type partition struct {
 	log       store.Log
 	topicUUID [16]byte
 	committed int64 // the ledger's next offset
+	moves     int64 // how often an operator had moved it
 	archived  int64
 	next      int64 // the next record to decode: committed, or ahead of it by the batch in hand
 
@@ -73,7 +74,7 @@ func (p *partition) admit(pos store.Position) {
 	// An operator who moved it past what it was stuck at has decided.
 	p.stuck = p.stuck && pos.Log == p.log && pos.Next == p.committed
 	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
-	p.committed, p.archived, p.next = pos.Next, pos.Archived, pos.Next
+	p.committed, p.moves, p.archived, p.next = pos.Next, pos.Moves, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {
 		v.NextOffset = pos.Next
 		if !p.stuck {

@@ -14,6 +14,7 @@ import (
 	"github.com/thaliumx/persistor/internal/failpoint"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
@@ -40,12 +41,14 @@ type worker struct {
 	cluster  *fetch.Cluster
 	fetchers map[int32]*fetcher // by leader
 	answers  chan *fetcher
+	wake     chan struct{} // the state is restored
 
 	turned atomic.Int64 // when the loop last turned, Unix seconds
 
 	alone time.Time // until then a batch holds one partition only
 
 	decoder Decoder
+	keeper  *live.Keeper // of the state; nil without unifyevents, or where nobody wants it
 	batch   *store.Batch
 	oldest  int64 // timestamp in ms of the batch's oldest record
 	log     *slog.Logger
@@ -124,7 +127,7 @@ func (w *worker) admitAll(ctx context.Context) error {
 		return err
 	}
 	for _, p := range w.partitions {
-		if p.admitted || time.Now().Before(p.retryAt) {
+		if p.admitted || time.Now().Before(p.retryAt) || w.restoring(p) {
 			continue
 		}
 		if w.cluster == nil {
@@ -143,6 +146,8 @@ func (w *worker) admitAll(ctx context.Context) error {
 			w.compareGroup(p)
 		case errors.As(err, &h):
 			w.haltPartition(p, h)
+		case errors.Is(err, live.ErrRestoring):
+			w.restoring(p)
 		case ctx.Err() != nil:
 			return err
 		case store.SQLState(err) == "55P03":
@@ -202,6 +207,8 @@ func (w *worker) await(ctx context.Context) (*fetcher, error) {
 	case f := <-w.answers:
 		f.busy = false
 		return f, nil
+	case <-w.wake:
+		return nil, nil
 	case <-timer.C:
 		return nil, nil
 	case <-ctx.Done():
@@ -240,6 +247,7 @@ func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
 			f = next
 			more = w.fill(f)
 		}
+		w.writeState()
 		if !w.batch.Empty() {
 			if err := w.commit(ctx); err != nil {
 				return err
@@ -313,26 +321,31 @@ func (w *worker) take(p *partition, part *fetch.Part) (done bool, err error) {
 	progress := w.batch.Partition(p.log, p.committed, p.archived)
 	if kind == fetch.Gap {
 		p.next = part.Gap.Last + 1
-		return false, w.batch.Gap(progress, part.Gap.First, part.Gap.Last, "control")
+		return false, w.takeGap(p, progress, part.Gap)
 	}
 	rec := &part.Record
 	hash := Hash(rec.Value)
-	if p.topic == topics.UnifyEvents {
-		if err := w.batch.Archive(progress, rec.Offset, rec.Timestamp, rec.Key, rec.Value, rec.Headers); err != nil {
-			return true, err
+	record := Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value}
+	bad, poisoned := p.poison[rec.Offset]
+	reason, state := bad.Reason, bad.SQLState
+	switch {
+	case p.topic == topics.UnifyEvents:
+		var archiveErr error
+		if err, archiveErr = w.takeEvent(p, progress, record, rec.Headers, hash, poisoned); archiveErr != nil {
+			return true, archiveErr
 		}
+	case !poisoned:
+		err = w.decoder.Add(w.batch, p.log, p.topic, record, hash)
 	}
 	w.batch.Record(progress, rec.Offset, hash)
 	if w.oldest == 0 || rec.Timestamp < w.oldest {
 		w.oldest = rec.Timestamp
 	}
 	p.next = rec.Offset + 1
-	var reason, state string
-	if bad, known := p.poison[rec.Offset]; known {
-		reason, state = bad.Reason, bad.SQLState
-	} else if err := w.decoder.Add(w.batch, p.log, p.topic, Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value}, hash); err != nil {
-		reason = err.Error()
-	} else {
+	if err != nil {
+		reason, state = err.Error(), ""
+	}
+	if err == nil && !poisoned {
 		return false, nil
 	}
 	w.batch.Reject(progress, store.RejectedRecord{
@@ -399,6 +412,9 @@ func (w *worker) close() {
 	}
 	for _, p := range w.partitions {
 		p.show(func(v *httpserver.Partition) { v.State = httpserver.Draining })
+	}
+	if w.keeper != nil {
+		w.keeper.Stop()
 	}
 	if w.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -50,6 +50,7 @@ type Batch struct {
 	rows     [tableCount]rows
 	records  int
 	segment  segment
+	state    stateChanges
 	merged   map[Source]bool // records whose row was there already
 }
 
@@ -73,6 +74,7 @@ func (b *Batch) Reset() {
 		b.rows[i].reset()
 	}
 	b.segment.reset()
+	b.state.reset()
 	clear(b.merged)
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/s2"
+
+	"github.com/thaliumx/persistor/internal/event"
 )
 
 // Snapshot is the exchange's state at one offset of unifyevents, as
@@ -42,37 +44,56 @@ func (s *Snapshot) Reader() io.Reader {
 
 // SnapshotAt returns the newest snapshot of the topic that holds no record at
 // or beyond next, if there is one.
-func SnapshotAt(ctx context.Context, conn *pgx.Conn, topicID int16, next int64) (s Snapshot, found bool, err error) {
-	return scanSnapshot(conn.QueryRow(ctx, selectSnapshot+" WHERE topic_id = $1 AND next_offset <= $2 ORDER BY next_offset DESC LIMIT 1", topicID, next))
+func SnapshotAt(ctx context.Context, session Querier, topicID int16, next int64) (s Snapshot, found bool, err error) {
+	return readSnapshot(session.Query(ctx, selectSnapshot+" WHERE topic_id = $1 AND next_offset <= $2 ORDER BY next_offset DESC LIMIT 1", topicID, next))
 }
 
 // SnapshotBefore returns the newest snapshot of the topic that holds no record
 // with a timestamp after at, if there is one.
-func SnapshotBefore(ctx context.Context, conn *pgx.Conn, topicID int16, at time.Time) (s Snapshot, found bool, err error) {
-	return scanSnapshot(conn.QueryRow(ctx, selectSnapshot+" WHERE topic_id = $1 AND (latest_time <= $2 OR latest_time IS NULL) ORDER BY next_offset DESC LIMIT 1", topicID, at))
+func SnapshotBefore(ctx context.Context, session Querier, topicID int16, at time.Time) (s Snapshot, found bool, err error) {
+	return readSnapshot(session.Query(ctx, selectSnapshot+" WHERE topic_id = $1 AND (latest_time <= $2 OR latest_time IS NULL) ORDER BY next_offset DESC LIMIT 1", topicID, at))
 }
 
 const selectSnapshot = "SELECT topic_id, next_offset, latest_time, data FROM dingir.state_snapshots"
 
-func scanSnapshot(row pgx.Row) (s Snapshot, found bool, err error) {
-	var latest *time.Time
-	err = row.Scan(&s.TopicID, &s.Next, &latest, &s.Data)
+func readSnapshot(rows pgx.Rows, err error) (s Snapshot, found bool, _ error) {
+	if err == nil {
+		s, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (s Snapshot, err error) {
+			var latest *time.Time
+			err = row.Scan(&s.TopicID, &s.Next, &latest, &s.Data)
+			if latest != nil {
+				s.Latest = *latest
+			}
+			return s, err
+		})
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Snapshot{}, false, nil
 	}
 	if err != nil {
 		return Snapshot{}, false, fmt.Errorf("read a snapshot of the state: %w", err)
 	}
-	if latest != nil {
-		s.Latest = *latest
-	}
 	return s, true, nil
+}
+
+// Snapshot has the batch store a snapshot of the state that it writes.
+func (b *Batch) Snapshot(s Snapshot) {
+	r := &b.rows[snapshotsTable]
+	r.begin(len(tables[snapshotsTable].columns))
+	r.int16(s.TopicID)
+	r.int64(s.Next)
+	if s.Latest.IsZero() {
+		r.null()
+	} else {
+		r.time(event.Micros(s.Latest.UnixMicro()))
+	}
+	r.bytes(s.Data)
 }
 
 // PutSnapshot stores a snapshot that was made of the archive as the ledger of
 // the topic had it after so many moves of an operator. Where it has been moved
-// since, what the snapshot holds may be history: it is not stored. One that is
-// there already stays. It must not be called inside a batch's transaction.
+// since, what the snapshot holds may be history: it is not stored. It must not be
+// called inside a batch's transaction.
 func PutSnapshot(ctx context.Context, conn *pgx.Conn, topic string, moves int64, s Snapshot) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Whoever moves the ledger takes back snapshots behind this lock.
@@ -90,7 +111,8 @@ func PutSnapshot(ctx context.Context, conn *pgx.Conn, topic string, moves int64,
 			latest = &s.Latest
 		}
 		_, err = tx.Exec(ctx, `INSERT INTO dingir.state_snapshots (topic_id, next_offset, latest_time, data)
-			VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, s.TopicID, s.Next, latest, s.Data)
+			VALUES ($1, $2, $3, $4)
+			ON CONFLICT (topic_id, next_offset) DO UPDATE SET latest_time = excluded.latest_time, data = excluded.data`, s.TopicID, s.Next, latest, s.Data)
 		return err
 	})
 	if err != nil {
@@ -109,19 +131,32 @@ type StateRow struct {
 	Latest                   time.Time // the latest timestamp of a record in it; zero without any
 }
 
+// Same tells whether two rows say the same.
+func (r StateRow) Same(other StateRow) bool {
+	sameTime := r.Latest.Equal(other.Latest)
+	r.Latest, other.Latest = time.Time{}, time.Time{}
+	return sameTime && r == other
+}
+
 // ReadStateRow returns the row of dingir.state; found is false before the first.
-func ReadStateRow(ctx context.Context, conn *pgx.Conn) (r StateRow, found bool, err error) {
-	var latest *time.Time
-	err = conn.QueryRow(ctx, `SELECT topic_id, base_offset, next_offset, complete, provisional, last_order_id, last_trade_id, mismatches, latest_time
-		FROM dingir.state`).Scan(&r.TopicID, &r.Base, &r.Next, &r.Complete, &r.Provisional, &r.LastOrderID, &r.LastTradeID, &r.Mismatches, &latest)
+func ReadStateRow(ctx context.Context, session Querier) (r StateRow, found bool, err error) {
+	rows, err := session.Query(ctx, `SELECT topic_id, base_offset, next_offset, complete, provisional, last_order_id, last_trade_id, mismatches, latest_time
+		FROM dingir.state`)
+	if err == nil {
+		r, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (r StateRow, err error) {
+			var latest *time.Time
+			err = row.Scan(&r.TopicID, &r.Base, &r.Next, &r.Complete, &r.Provisional, &r.LastOrderID, &r.LastTradeID, &r.Mismatches, &latest)
+			if latest != nil {
+				r.Latest = *latest
+			}
+			return r, err
+		})
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return StateRow{}, false, nil
 	}
 	if err != nil {
 		return StateRow{}, false, fmt.Errorf("read dingir.state: %w", err)
-	}
-	if latest != nil {
-		r.Latest = *latest
 	}
 	return r, true, nil
 }

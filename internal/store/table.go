@@ -21,6 +21,7 @@ const (
 	internalTransfersTable
 	usersTable
 	eventLogTable
+	snapshotsTable
 	gapsTable
 	rejectsTable
 	duplicatesTable
@@ -59,6 +60,7 @@ var tables = [tableCount]table{
 		"user_to asset amount signature "+sourceColumns),
 	usersTable: newTable("users", 2, -1, "user_id:bigint content_hash:bigint "+
 		"l1_address l2_pubkey registered_at "+sourceColumns),
+	snapshotsTable:  newTable("state_snapshots", 0, -1, "topic_id next_offset latest_time data"),
 	eventLogTable:   newTable("event_log", 0, -1, "first_offset last_offset first_time last_time records topic_id data"),
 	gapsTable:       newTable("gaps", 0, -1, "topic partition first_offset last_offset reason topic_id"),
 	rejectsTable:    newTable("rejects", 0, -1, `topic partition "offset" record_time key value headers reason sqlstate topic_id`),

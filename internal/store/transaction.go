@@ -116,7 +116,8 @@ func (b *Batch) streams() []tableID {
 }
 
 // statements is the text of the batch: advance each partition, in the one order
-// that all transactions keep, then COPY.
+// that all transactions keep, the state's row, COPY, and last what changed of the
+// state.
 func statements(b *Batch, streams []tableID) string {
 	var s strings.Builder
 	for _, p := range sorted(b.progress) {
@@ -127,10 +128,16 @@ func statements(b *Batch, streams []tableID) string {
 		fmt.Fprintf(&s, "SELECT dingir.advance(%s,%d,%d::smallint,%d,%d,%s,%s,'{%s}');",
 			quote(p.Topic), p.Partition, p.TopicID, p.Expected, p.Next, last, hash, join(p.Rejected))
 	}
+	b.state.rowStatement(&s)
 	for _, id := range streams {
+		if id == snapshotsTable {
+			// One that stands there is of another history.
+			fmt.Fprintf(&s, "DELETE FROM dingir.state_snapshots WHERE topic_id = %d AND next_offset >= %d;", b.state.row.TopicID, b.state.row.Next)
+		}
 		s.WriteString(tables[id].copySQL)
 		s.WriteByte(';')
 	}
+	b.state.changeStatements(&s)
 	return s.String()
 }
 

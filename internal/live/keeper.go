@@ -1,0 +1,380 @@
+// Package live keeps the state of the exchange beside the ledger: it restores it
+// from the archive of unifyevents (restore.go), makes the tables say the same
+// (compare.go), applies each record of the daemon's batches (keeper.go), and
+// compares it with what the engine says elsewhere (audit.go).
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/state"
+	"github.com/thaliumx/persistor/internal/store"
+)
+
+// Keeper has the state in memory for the one worker that reads unifyevents, and
+// from one of its workers to the next: not for concurrent use, but for View.
+//
+// The state runs ahead of the tables by the batch in hand. Whatever becomes of a
+// batch but a plain commit, the state is restored before the next one: it is
+// compared with the ledger when the partition is admitted, and one that is
+// ahead, or of another history, is not where the ledger is.
+type Keeper struct {
+	database store.Options
+	log      *slog.Logger
+
+	state  *state.State
+	at     history // of which the tables have the state; valid while not ahead
+	ahead  bool    // records were applied that are not committed
+	latest time.Time
+	due    due
+	failed []int64 // of the state's checks, when they were last looked at
+
+	found    func(check string, n int64)
+	toTell   map[string]int64 // found since the log last told
+	toldLast time.Time
+
+	decoder event.Decoder
+	event   event.Unify
+
+	restoring *restoring
+
+	mu   sync.Mutex
+	view View
+}
+
+// history names what the tables cover: a position in one incarnation of the
+// topic means other records only after an operator's move.
+type history struct {
+	store.Log
+	moves, next int64
+}
+
+// historyOf is what the archive holds once the ledger has moved on from pos. A
+// ledger that was moved back reads gaps again that the archive ends with, so
+// they count for nothing.
+func historyOf(pos store.Position) history {
+	next := pos.Next
+	if pos.High > pos.Next {
+		next = max(pos.Next, pos.Archived)
+	}
+	return history{pos.Log, pos.Moves, next}
+}
+
+// NewKeeper returns one without a state. It opens sessions of its own to restore
+// it. found is called for each check that failed in a committed batch, with how
+// often it did.
+func NewKeeper(database store.Options, log *slog.Logger, found func(check string, n int64)) *Keeper {
+	return &Keeper{database: database, log: log, found: found, toTell: map[string]int64{}}
+}
+
+// DamageError says that the archive cannot be read. Trying again does not help.
+type DamageError struct{ Err error }
+
+// Error says so.
+func (e *DamageError) Error() string { return "the archive cannot be read: " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// ErrRestoring says that the state is being restored: ask again.
+var ErrRestoring = errors.New("the state is being restored")
+
+// Follow makes sure that the state is the one that belongs to the ledger's
+// position, and that the tables have it. It starts to restore it where it is
+// not, and returns ErrRestoring until that is done; wake is called then. What it
+// writes goes through conn. Restoring ends with ctx.
+func (k *Keeper) Follow(ctx context.Context, conn *pgx.Conn, pos store.Position, wake func()) error {
+	want := historyOf(pos)
+	if k.state != nil && !k.ahead && k.at == want {
+		return nil
+	}
+	r := k.restoring
+	if r == nil || r.want != want {
+		k.Stop()
+		k.state = nil
+		k.restoring = k.restore(ctx, pos, want, wake)
+		return ErrRestoring
+	}
+	if !r.ended() {
+		return ErrRestoring
+	}
+	if r.err != nil {
+		k.restoring = nil
+		return r.err
+	}
+	if !r.same {
+		k.log.Info("writing the tables of the state anew", "next_offset", want.next,
+			"missing", r.differs.Missing, "other", r.differs.Other, "surplus", r.differs.Surplus)
+		p := r.batch.Partition(pos.Log, pos.Next, pos.Archived)
+		r.batch.State(p, pos.Moves, row(r.State, r.Latest))
+		err := store.Write(ctx, conn, r.batch)
+		if store.Classify(err) == store.Fenced {
+			k.restoring = nil
+			return ErrRestoring
+		}
+		if err != nil {
+			return fmt.Errorf("write the state anew: %w", err)
+		}
+	}
+	k.restoring = nil
+	k.adopt(r.Restored, want)
+	return nil
+}
+
+// adopt takes a state that the tables have.
+func (k *Keeper) adopt(r *Restored, at history) {
+	k.state, k.at, k.ahead, k.latest = r.State, at, false, r.Latest
+	k.state.Committed()
+	k.due, k.failed = r.due, failed(k.failed, r.State)
+	k.show()
+}
+
+// Ready tells whether there is a state that Apply and Gap can be called on.
+func (k *Keeper) Ready() bool { return k.state != nil }
+
+// Next is the offset below which records are in the state already.
+func (k *Keeper) Next() int64 { return k.state.Next() }
+
+// Ahead tells whether the state holds records that were not committed.
+func (k *Keeper) Ahead() bool { return k.ahead }
+
+// Decode decodes a record of unifyevents and, where the state has not got it
+// yet, applies it. What it returns is valid until the next call; its error says
+// why the record cannot be read.
+func (k *Keeper) Decode(offset, at int64, key, value []byte) (*event.Unify, error) {
+	if k.state == nil || offset < k.state.Next() {
+		return &k.event, k.decoder.Unify(key, value, &k.event)
+	}
+	k.ahead = true
+	k.due.add(len(key) + len(value))
+	if t := timeOf(at); t.After(k.latest) || k.latest.IsZero() {
+		k.latest = t
+	}
+	return &k.event, Apply(k.state, &k.decoder, &k.event, offset, at, key, value)
+}
+
+// Gap applies a range of offsets without records of ours.
+func (k *Keeper) Gap(first, last int64, reason string) {
+	if first = max(first, k.state.Next()); first <= last {
+		k.ahead = true
+		k.state.Gap(first, last, reason)
+	}
+}
+
+// Write puts into the batch what has changed of the state since the last
+// commit, and a snapshot if one is due. p is the batch's part for unifyevents.
+func (k *Keeper) Write(b *store.Batch, p *store.Progress) {
+	if !k.ahead {
+		return
+	}
+	b.State(p, k.at.moves, row(k.state, k.latest))
+	changes := k.state.Changes()
+	for h := range changes.GoneBalances {
+		b.DropBalance(h.UserID, h.Asset)
+	}
+	for balance := range changes.Balances {
+		b.PutBalance((*store.Holding)(&balance))
+	}
+	for id := range changes.GoneOrders {
+		b.DropOrder(id)
+	}
+	for order := range changes.Orders {
+		b.PutOrder((*store.OpenOrder)(&order))
+	}
+	if !k.due.now() {
+		return
+	}
+	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), k.latest, k.state.WriteSnapshot)
+	if err != nil { // no reason to hold up the records
+		k.log.Error("no snapshot of the state is kept", "error", err)
+		return
+	}
+	b.Snapshot(s)
+	k.due = due{size: len(s.Data)}
+}
+
+// Committed notes that a batch is committed which Write wrote into.
+func (k *Keeper) Committed() {
+	k.state.Committed()
+	k.ahead, k.at.next = false, k.state.Next()
+	k.count()
+	k.show()
+}
+
+// tellMismatchesEvery is how often the log tells of new mismatches: a log that
+// contradicts itself once tends to do it again.
+const tellMismatchesEvery = time.Minute
+
+// count tells of the checks that failed since the last commit.
+func (k *Keeper) count() {
+	for i, c := range k.state.Checks() {
+		if n := c.Failed - k.failed[i]; n > 0 {
+			k.found(c.Name, n)
+			k.toTell[c.Name] += n
+			k.failed[i] = c.Failed
+		}
+	}
+	if len(k.toTell) == 0 || time.Since(k.toldLast) < tellMismatchesEvery {
+		return
+	}
+	k.log.Warn("unifyevents contradicts itself; `persistor state` shows examples", "before_offset", k.at.next, "checks", fmt.Sprint(k.toTell))
+	k.toldLast = time.Now()
+	clear(k.toTell)
+}
+
+// failed is how often each check failed.
+func failed(into []int64, s *state.State) []int64 {
+	into = into[:0]
+	for _, c := range s.Checks() {
+		into = append(into, c.Failed)
+	}
+	return into
+}
+
+// row is the state's own row.
+func row(s *state.State, latest time.Time) store.StateRow {
+	return store.StateRow{
+		Base: s.Base(), Next: s.Next(), Complete: s.Complete(), Provisional: s.Provisional(),
+		LastOrderID: s.LastOrderID(), LastTradeID: s.LastTradeID(), Mismatches: s.Mismatches(), Latest: latest,
+	}
+}
+
+// restoring is a state being restored in the background.
+type restoring struct {
+	want   history
+	from   int64 // where the archive begins
+	cancel context.CancelFunc
+	done   chan struct{}
+	reader Restorer
+
+	// Once it is done.
+	*Restored
+	err     error
+	same    bool // the tables have it
+	differs Difference
+	batch   *store.Batch // what makes them have it
+}
+
+func (r *restoring) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// restore begins to restore the state that belongs to the ledger's position.
+func (k *Keeper) restore(ctx context.Context, pos store.Position, want history, wake func()) *restoring {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &restoring{want: want, from: pos.First, cancel: cancel, done: make(chan struct{}), batch: store.NewBatch()}
+	r.reader.Log = k.log
+	started := time.Now()
+	go func() {
+		defer wake()
+		defer close(r.done)
+		defer cancel()
+		telling := k.tell(ctx, r)
+		r.err = k.read(ctx, r)
+		cancel()
+		<-telling
+		if r.err == nil {
+			k.log.Info("state restored", "next_offset", want.next, "snapshot", r.Snapshot, "records", r.Records,
+				"took", time.Since(started).Round(time.Millisecond).String(), "complete", r.State.Complete(), "mismatches", r.State.Mismatches())
+		}
+	}()
+	return r
+}
+
+// read restores the state and compares the tables with it.
+func (k *Keeper) read(ctx context.Context, r *restoring) error {
+	session, err := store.Connect(ctx, k.database)
+	if err != nil {
+		return err
+	}
+	defer session.Close(context.WithoutCancel(ctx))
+	side, err := store.Connect(ctx, k.database)
+	if err != nil {
+		return err
+	}
+	defer side.Close(context.WithoutCancel(ctx))
+	r.reader.Session = session
+	r.reader.Keep = func(s store.Snapshot) error {
+		return store.PutSnapshot(ctx, side, r.want.Topic, r.want.moves, s)
+	}
+	r.Restored, err = r.reader.Restore(ctx, r.want.TopicID, r.from, r.want.next)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || session.IsClosed() || store.SQLState(err) != "":
+		return fmt.Errorf("restore the state: %w", err)
+	default:
+		return &DamageError{err}
+	}
+	have, found, err := store.ReadStateRow(ctx, session)
+	if err != nil {
+		return err
+	}
+	if r.differs, err = compare(ctx, session, r.State, r.batch); err != nil {
+		return err
+	}
+	wanted := row(r.State, r.Latest)
+	wanted.TopicID = r.want.TopicID
+	r.same = found && r.differs.None() && have.Same(wanted)
+	return nil
+}
+
+// tellEvery is how often the log tells how far a restoration has come.
+const tellEvery = 5 * time.Second
+
+// tell tells of a restoration that takes long, until ctx ends.
+func (k *Keeper) tell(ctx context.Context, r *restoring) <-chan struct{} {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		tick := time.NewTicker(tellEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				k.log.Info("restoring the state", "offset", r.reader.Next.Load(), "of", r.want.next)
+			}
+		}
+	}()
+	return told
+}
+
+// Restoring says how far a restoration has come; "" where none is going on.
+func (k *Keeper) Restoring() string {
+	r := k.restoring
+	if r == nil || r.ended() {
+		return ""
+	}
+	return fmt.Sprintf("restoring the state: at offset %d of %d", max(r.from, r.reader.Next.Load()), r.want.next)
+}
+
+// Release forgets the state: another process has the partition now.
+func (k *Keeper) Release() {
+	k.state = nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.view = View{}
+}
+
+// Stop ends a restoration and waits for its end.
+func (k *Keeper) Stop() {
+	if r := k.restoring; r != nil {
+		r.cancel()
+		<-r.done
+		k.restoring = nil
+	}
+}
