@@ -47,6 +47,7 @@ type accounts struct {
 	log    map[int64]logged          // of unifyevents, by offset
 	twice  []int64                   // offsets that are in it more than once
 	unify  string                    // unifyevents in full
+	state  stateTables
 }
 
 type position struct {
@@ -63,7 +64,9 @@ type position struct {
 //     is there), or inside a gap (where no record is);
 //   - nothing is stored about a position that the ledger has not reached;
 //   - unifyevents is tiled by the event log, byte for byte, and gaps; its
-//     deposits and withdrawals are accounted for as on a hot topic.
+//     deposits and withdrawals are accounted for as on a hot topic;
+//   - the state's tables cover exactly what the archive does, and hold what the
+//     topic's records make of an empty exchange, row by row.
 //
 // It may be called while daemons work: a position that the ledger has not
 // reached, or a partition that it does not know, only must have nothing stored.
@@ -80,6 +83,7 @@ func (s *Site) Account() (violations []string) {
 		}
 		violations = append(violations, a.judge(topic, place, pos, records)...)
 	}
+	violations = append(violations, a.judgeState()...)
 	for src, list := range a.stored {
 		violations = append(violations, fmt.Sprintf("topic id %d partition %d offset %d: %s, but no record is there that it could be of, below the ledger",
 			src.topicID, src.partition, src.offset, list[0].as))

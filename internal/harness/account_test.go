@@ -71,13 +71,19 @@ func TestAccount(t *testing.T) {
 		{"deposit lost", "DELETE FROM dingir.deposits WHERE src_offset < 100", "no row, reject"},
 		{"ledger behind", "UPDATE dingir.ledger SET next_offset = next_offset - 1 WHERE next_offset > 0 AND topic LIKE '%orders'", "below the ledger"},
 		{"ledger ahead", "UPDATE dingir.ledger SET next_offset = next_offset + 1 WHERE topic LIKE '%orders'", "no record is there, but"},
+		{"a balance altered", "UPDATE dingir.balances SET available = available + 0.000001 WHERE (user_id, asset) = (SELECT user_id, asset FROM dingir.balances LIMIT 1)", "the log says"},
+		{"a balance lost", "DELETE FROM dingir.balances WHERE (user_id, asset) = (SELECT user_id, asset FROM dingir.balances LIMIT 1)", "is missing"},
+		{"an order not closed", "INSERT INTO dingir.open_orders SELECT -1, user_id, create_time, update_time, post_only, market, base, quote, side, type, price, amount, remain, frozen, finished_base, finished_quote, finished_fee, maker_fee, taker_fee, signature FROM dingir.open_orders LIMIT 1", "knows nothing of it"},
+		{"an order's amount", "UPDATE dingir.open_orders SET remain = remain * 2", "the log says"},
+		{"the state ahead", "UPDATE dingir.state SET next_offset = next_offset + 1", "the archive has"},
+		{"the state of before", "UPDATE dingir.state SET mismatches = mismatches + 1, complete = false", "the log says"},
 		{"partition unknown", "DELETE FROM dingir.ledger WHERE topic LIKE '%trades'", "but no record is there"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := conn.Exec(t.Context(), "CREATE SCHEMA kept"); err != nil {
 				t.Fatal(err)
 			}
-			tables := []string{"trades", "order_events", "balance_changes", "deposits", "users", "rejects", "duplicates", "gaps", "event_log", "ledger"}
+			tables := []string{"trades", "order_events", "balance_changes", "deposits", "users", "rejects", "duplicates", "gaps", "event_log", "ledger", "balances", "open_orders", "state"}
 			for _, table := range tables {
 				if _, err := conn.Exec(t.Context(), "CREATE TABLE kept."+table+" AS TABLE dingir."+table); err != nil {
 					t.Fatal(err)

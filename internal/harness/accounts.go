@@ -21,7 +21,7 @@ func readAccounts(ctx context.Context, tx pgx.Tx) (*accounts, error) {
 		ledger: map[Place]position{}, stored: map[source][]stored{},
 		hashes: map[string]map[int64]bool{}, log: map[int64]logged{},
 	}
-	for _, read := range []func(context.Context, pgx.Tx) error{a.readLedger, a.readRows, a.readNotes, a.readGaps, a.readLog} {
+	for _, read := range []func(context.Context, pgx.Tx) error{a.readLedger, a.readRows, a.readNotes, a.readGaps, a.readLog, a.readState} {
 		if err := read(ctx, tx); err != nil {
 			return nil, err
 		}

@@ -142,6 +142,7 @@ func (a *accounts) read(place Place, r *kgo.Record) Read {
 	}
 	if place.Topic == a.unify {
 		read.live = liveTable(r.Key, r.Value)
+		a.state.apply(r.Offset, read.Time, r.Key, r.Value)
 	}
 	list := a.stored[source{a.ledger[place].topicID, place.Partition, r.Offset}]
 	for _, e := range list {

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/klauspost/compress/s2"
 
 	"github.com/thaliumx/persistor/internal/event"
 )
 
 // Snapshot is the exchange's state at one offset of unifyevents, as
-// state.WriteSnapshot wrote it, compressed.
+// state.WriteSnapshot wrote it.
 type Snapshot struct {
 	TopicID int16
 	Next    int64     // the first offset that is not in it
@@ -23,24 +22,17 @@ type Snapshot struct {
 	Data    []byte
 }
 
-// NewSnapshot compresses what write writes.
+// NewSnapshot is the snapshot that write writes.
 func NewSnapshot(topicID int16, next int64, latest time.Time, write func(io.Writer) error) (Snapshot, error) {
 	var out bytes.Buffer
-	zw := s2.NewWriter(&out, s2.WriterConcurrency(1), s2.WriterBetterCompression())
-	err := write(zw)
-	if e := zw.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	if err := write(&out); err != nil {
 		return Snapshot{}, fmt.Errorf("write a snapshot of the state at offset %d: %w", next, err)
 	}
 	return Snapshot{TopicID: topicID, Next: next, Latest: latest, Data: out.Bytes()}, nil
 }
 
 // Reader gives what was written, for state.ReadSnapshot.
-func (s *Snapshot) Reader() io.Reader {
-	return s2.NewReader(bytes.NewReader(s.Data), s2.ReaderMaxBlockSize(4<<20))
-}
+func (s *Snapshot) Reader() io.Reader { return bytes.NewReader(s.Data) }
 
 // SnapshotAt returns the newest snapshot of the topic that holds no record at
 // or beyond next, if there is one.
