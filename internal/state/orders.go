@@ -60,7 +60,6 @@ func (s *State) put(e *event.Order) {
 		last := s.lastOrder
 		done := s.rewindTo(e.ID)
 		s.begin(stepPut, e.ID, mark)
-		s.settle()
 		if s.fail(done) {
 			s.example(done, "order id", strconv.FormatInt(last+1, 10), strconv.FormatInt(e.ID, 10))
 		}
@@ -177,7 +176,14 @@ func (s *State) checkOrder(id int64, o *order, told *progress, frozen bool) bool
 // believe takes over what the engine tells of an open order.
 func (s *State) believe(o *order, told *progress) {
 	s.update(o)
-	s.holdFor(o, told.frozen)
+	slot := o.holds()
+	if a, by := &s.accounts[slot], told.frozen.Sub(o.frozen); !by.IsZero() && a.frozen.Sub(a.held).Equal(by) {
+		// The account has been told already, only not of which order it was.
+		a = s.touch(slot)
+		a.held = a.held.Add(by)
+	} else {
+		s.holdFor(o, told.frozen)
+	}
 	o.progress = *told
 	if o.inBook && !o.rests() {
 		s.markets[o.market].books[o.side].remove(o)
@@ -249,7 +255,11 @@ func (s *State) finish(e *event.Order) {
 		s.finishUnknown(e, told.frozen, taking)
 		return
 	}
-	s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen) || taking && told.frozen.IsZero())
+	held := told.frozen.Equal(o.frozen)
+	s.checkOrder(e.ID, o, &told, held || taking && told.frozen.IsZero())
+	if !held && !taking {
+		s.believe(o, &told)
+	}
 	s.timeTaker(e)
 	s.op.ended = s.op.ended || taking
 	s.close(o)

@@ -247,12 +247,15 @@ func (s *State) dropQuestions(offset int64) {
 // settle brings the state to answers that are possible, after an undo: what was
 // learned from forgotten records is true all the same.
 func (s *State) settle() {
+	next := s.next
+	s.next = s.journal.offsetAfterLast()
+	s.begin(stepNone, 0, 0)
 	for _, q := range s.questions {
 		if !slices.Contains(q.answers, q.now) {
 			s.answer(q, q.best())
 		}
 	}
-	s.setQuestions(slices.Clone(s.questions))
+	s.next = next
 }
 
 // closeAnswered drops the questions that have one answer.

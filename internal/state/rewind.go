@@ -73,8 +73,9 @@ func (s *State) rewindTo(id int64) check {
 	slices.Reverse(q.ops)
 	q.before = len(q.ops) - after
 	r.finish()
-	s.dropQuestions(s.journal.offsetAfterLast())
 	q.offset = s.next
+	s.dropQuestions(s.journal.offsetAfterLast())
+	s.settle()
 	s.decide(q)
 	s.redo(q)
 	s.ask(q)

@@ -17,6 +17,7 @@ const maxRun = 32
 // not the state's. frozen is nil where only the total is told.
 func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amount) bool {
 	r := &s.journal.records
+	off := !s.accounts[slot].total().Equal(total)
 	for i := r.head - 1; i > r.tail; {
 		i--
 		e := r.at(i)
@@ -24,8 +25,8 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 			continue
 		}
 		if !e.kind.own() {
-			if e.kind == stepTrade {
-				return false // it has told the balance, and it was right
+			if e.kind == stepTrade && off {
+				return false // it has told the total, and it was right
 			}
 			continue
 		}

@@ -241,10 +241,18 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			}
 			continue
 		}
-		s.equalIn(orders, "finished_base", o.id, o.finishedBase, amount.Of(e.FinishedBase))
-		s.equalIn(orders, "finished_quote", o.id, o.finishedQuote, amount.Of(e.FinishedQuote))
+		told := o.progress
+		told.finishedBase, told.finishedQuote = amount.Of(e.FinishedBase), amount.Of(e.FinishedQuote)
+		ok := s.equalIn(orders, "finished_base", o.id, o.finishedBase, told.finishedBase)
+		ok = s.equalIn(orders, "finished_quote", o.id, o.finishedQuote, told.finishedQuote) && ok
 		if e.FinishedFee != nil {
-			s.equalIn(orders, "finished_fee", o.id, o.finishedFee, amount.Of(e.FinishedFee))
+			told.finishedFee = amount.Of(e.FinishedFee)
+			ok = s.equalIn(orders, "finished_fee", o.id, o.finishedFee, told.finishedFee) && ok
+		}
+		if !ok {
+			told.remain = o.amount.Sub(told.finishedBase)
+			told.frozen = o.hold(told.remain)
+			s.believe(o, &told)
 		}
 	}
 	for i, slot := range m.slots {
