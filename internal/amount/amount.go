@@ -58,25 +58,32 @@ func parse(text []byte) (a Amount, ok bool) {
 	if len(text)-i > wordDigits {
 		return parseLong(text, i, a.neg)
 	}
-	point := -1
-	for k := i; k < len(text); k++ {
+	k, n := i, uint64(0)
+	for ; k < len(text); k++ {
 		c := text[k] - '0'
 		if c > 9 {
-			if text[k] != '.' || point >= 0 || k == i {
-				return Amount{}, false
-			}
-			point = k
-			continue
+			break
 		}
-		a.lo = a.lo*10 + uint64(c)
+		n = n*10 + uint64(c)
 	}
-	if point >= 0 {
-		a.scale = int32(len(text) - 1 - point)
-	}
-	if len(text) == i || point == len(text)-1 {
+	if k == i {
 		return Amount{}, false
 	}
-	a.neg = a.neg && a.lo != 0
+	if k < len(text) {
+		if text[k] != '.' || k+1 == len(text) {
+			return Amount{}, false
+		}
+		fraction := text[k+1:]
+		for _, c := range fraction {
+			if c -= '0'; c > 9 {
+				return Amount{}, false
+			}
+			n = n*10 + uint64(c)
+		}
+		a.scale = int32(len(fraction))
+	}
+	a.lo = n
+	a.neg = a.neg && n != 0
 	return a, true
 }
 

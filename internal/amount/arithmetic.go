@@ -20,6 +20,10 @@ func (a Amount) scaledUp(n int32) (_ Amount, ok bool) {
 		return a, false
 	}
 	a.scale += n
+	if a.hi == 0 && n <= wordDigits {
+		a.hi, a.lo = bits.Mul64(a.lo, pow10[n])
+		return a, true
+	}
 	for n > 0 {
 		step := min(n, wordDigits)
 		n -= step
@@ -51,37 +55,75 @@ func aligned(a, b Amount) (_, _ Amount, ok bool) {
 // Add is a + b, with the greater of their scales; adding 0 leaves the other
 // operand as it is.
 func (a Amount) Add(b Amount) Amount {
-	if b.IsZero() {
-		return a
-	}
-	if a.IsZero() {
-		return b
-	}
-	x, y, ok := aligned(a, b)
-	if !ok {
-		return addBig(a, b)
-	}
-	if x.neg == y.neg {
-		low, c := bits.Add64(x.lo, y.lo, 0)
-		high, c := bits.Add64(x.hi, y.hi, c)
-		if c != 0 {
-			return addBig(a, b)
+	a.Plus(&b)
+	return a
+}
+
+// Minus makes a into a - b, as Sub does.
+func (a *Amount) Minus(b *Amount) {
+	n := *b
+	n.neg = !n.neg && !n.IsZero()
+	a.Plus(&n)
+}
+
+// Plus makes a into a + b, as Add does.
+func (a *Amount) Plus(b *Amount) {
+	if a.scale == b.scale && a.big == nil && b.big == nil {
+		if !a.plus(b) {
+			*a = addBig(*a, *b)
 		}
-		x.hi, x.lo = high, low
-		return x
+		return
 	}
-	if x.hi < y.hi || x.hi == y.hi && x.lo < y.lo {
-		x, y = y, x
+	a.plusUnequal(b)
+}
+
+// plus adds what has the same scale. Where the sum does not fit it is not ok,
+// and a is unchanged.
+func (a *Amount) plus(b *Amount) (ok bool) {
+	if a.neg == b.neg {
+		low, c := bits.Add64(a.lo, b.lo, 0)
+		high, c := bits.Add64(a.hi, b.hi, c)
+		if c != 0 {
+			return false
+		}
+		a.hi, a.lo = high, low
+		return true
 	}
-	var borrow uint64
-	x.lo, borrow = bits.Sub64(x.lo, y.lo, 0)
-	x.hi, _ = bits.Sub64(x.hi, y.hi, borrow)
-	x.neg = x.neg && x.hi|x.lo != 0
-	return x
+	low, borrow := bits.Sub64(a.lo, b.lo, 0)
+	high, borrow := bits.Sub64(a.hi, b.hi, borrow)
+	if borrow != 0 { // b is the greater
+		low, borrow = bits.Sub64(0, low, 0)
+		high, _ = bits.Sub64(0, high, borrow)
+		a.neg = b.neg
+	}
+	a.hi, a.lo = high, low
+	a.neg = a.neg && high|low != 0
+	return true
+}
+
+func (a *Amount) plusUnequal(b *Amount) {
+	switch {
+	case b.IsZero():
+		return
+	case a.IsZero():
+		*a = *b
+		return
+	}
+	x, y, ok := aligned(*a, *b)
+	if ok {
+		ok = x.plus(&y)
+	}
+	if !ok {
+		x = addBig(*a, *b)
+	}
+	*a = x
 }
 
 // Sub is a - b.
-func (a Amount) Sub(b Amount) Amount { return a.Add(b.Neg()) }
+func (a Amount) Sub(b Amount) Amount {
+	a.Minus(&b)
+	return a
+}
 
 // Mul is a * b, with the sum of their scales.
 func (a Amount) Mul(b Amount) Amount {
@@ -138,11 +180,14 @@ func compare(x, y uint64) int {
 }
 
 // Equal reports whether both are the same number.
-func (a Amount) Equal(b Amount) bool {
+func (a Amount) Equal(b Amount) bool { return a.Same(&b) }
+
+// Same is Equal, for numbers that are somewhere.
+func (a *Amount) Same(b *Amount) bool {
 	if a.scale == b.scale && a.big == nil && b.big == nil {
 		return a.lo == b.lo && a.hi == b.hi && a.neg == b.neg
 	}
-	return a.Cmp(b) == 0
+	return a.Cmp(*b) == 0
 }
 
 // coefficient is the magnitude of the coefficient; it may be shared.

@@ -9,6 +9,7 @@ import (
 type account struct {
 	holdings
 	user    int64
+	kept    uint64 // the serial at which it was kept last
 	asset   int32
 	changed bool // since the last Committed
 	written bool // there is a row of it
@@ -57,7 +58,7 @@ func (s *State) slot(user int64, asset int32) int32 {
 // touch prepares an account for a change: what it was is kept for an undo.
 func (s *State) touch(slot int32) *account {
 	a := &s.accounts[slot]
-	s.journal.keepAccount(slot, &a.holdings)
+	s.keepAccount(slot, a)
 	a.flags |= existing
 	if !a.touched {
 		a.touched = true
@@ -80,7 +81,7 @@ func (s *State) addAvailable(slot int32, by amount.Amount) {
 		return
 	}
 	a := s.touch(slot)
-	a.available = a.available.Add(by)
+	a.available.Plus(&by)
 }
 
 // freeze moves an amount from available to frozen, or back if it is negative.
@@ -89,8 +90,8 @@ func (s *State) freeze(slot int32, by amount.Amount) {
 		return
 	}
 	a := s.touch(slot)
-	a.available = a.available.Sub(by)
-	a.frozen = a.frozen.Add(by)
+	a.available.Minus(&by)
+	a.frozen.Plus(&by)
 }
 
 // adopt replaces the state's own reckoning by the engine's word.

@@ -99,6 +99,7 @@ type life struct {
 // too many.
 func (s *State) begin(kind step, id int64, mark uint64) {
 	j := &s.journal
+	s.serial++
 	if j.records.len() == journalRecords {
 		s.forgetOldest()
 	}
@@ -109,8 +110,8 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 	if s.tradesFollow {
 		follow |= 2
 	}
-	j.records.push(entry{offset: s.next, accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head,
-		words: j.words.head, fails: j.fails.head, lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow})
+	*j.records.next() = entry{offset: s.next, accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head,
+		words: j.words.head, fails: j.fails.head, lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow}
 }
 
 func (s *State) forgetOldest() {
@@ -133,15 +134,13 @@ func (s *State) forgetOldest() {
 	}
 }
 
-func (j *journal) keepAccount(slot int32, h *holdings) {
-	// The first picture in a record is the one that counts.
-	for i := j.accounts.head; i > j.records.last().accounts; i-- {
-		if j.accounts.at(i-1).slot == slot {
-			return
-		}
+// keepAccount keeps what an account was before the record, once.
+func (s *State) keepAccount(slot int32, a *account) {
+	if a.kept != s.serial {
+		a.kept = s.serial
+		b := s.journal.accounts.next()
+		b.slot, b.holdings = slot, a.holdings
 	}
-	b := j.accounts.next()
-	b.slot, b.holdings = slot, *h
 }
 
 func (j *journal) keepMoney(asset int32, m *Money) {
@@ -153,14 +152,13 @@ func (j *journal) keepMoney(asset int32, m *Money) {
 	j.money.push(moneyBefore{asset, *m})
 }
 
-func (j *journal) keepOrder(o *order) {
-	for i := j.orders.head; i > j.records.last().orders; i-- {
-		if j.orders.at(i-1).id == o.id {
-			return
-		}
+// keepOrder keeps what an order was before the record, once.
+func (s *State) keepOrder(o *order) {
+	if o.kept != s.serial {
+		o.kept = s.serial
+		b := s.journal.orders.next()
+		b.id, b.progress = o.id, o.progress
 	}
-	b := j.orders.next()
-	b.id, b.progress = o.id, o.progress
 }
 
 // ring is a queue that grows; its elements are known by a number that only
@@ -187,25 +185,15 @@ func (r *ring[T]) next() *T {
 
 func (r *ring[T]) push(v T) { *r.next() = v }
 
-func (r *ring[T]) drop() {
-	var zero T
-	*r.at(r.tail) = zero
-	r.tail++
-}
+// drop forgets the oldest; what it was is overwritten some time.
+func (r *ring[T]) drop() { r.tail++ }
 
-func (r *ring[T]) dropTo(tail uint64) {
-	for r.tail < tail {
-		r.drop()
-	}
-}
+func (r *ring[T]) dropTo(tail uint64) { r.tail = max(r.tail, tail) }
 
 // pop removes the newest.
 func (r *ring[T]) pop() T {
-	v := *r.last()
-	var zero T
-	*r.last() = zero
 	r.head--
-	return v
+	return *r.at(r.head)
 }
 
 // grow makes room for n, a power of two.

@@ -140,7 +140,7 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 		}
 		o.doubted = true
 	case !alive && o != nil:
-		s.journal.keepOrder(o)
+		s.keepOrder(o)
 		account := s.touch(o.holds())
 		account.held = account.held.Sub(o.frozen)
 		o.frozen = amount.Amount{}

@@ -9,6 +9,7 @@ import (
 type order struct {
 	progress
 	id, user           int64
+	kept               uint64 // the serial at which it was kept last
 	market             int32
 	side               event.Side
 	kind               event.OrderType
@@ -65,11 +66,14 @@ func (s *State) market(name, base, quote []byte) int32 {
 	return i
 }
 
-// newOrder takes an order from the spare ones.
+// newOrder takes an order from the spare ones. What a message tells of an order
+// is left over in it.
 func (s *State) newOrder() *order {
 	if n := len(s.spare); n > 0 {
 		o := s.spare[n-1]
 		s.spare = s.spare[:n-1]
+		o.frozen, o.kept = amount.Amount{}, 0
+		o.inBook, o.changed, o.written, o.doubted = false, false, false, false
 		return o
 	}
 	return &order{}
@@ -78,7 +82,6 @@ func (s *State) newOrder() *order {
 // reuse keeps an order that nobody knows any more for the next one.
 func (s *State) reuse(o *order) {
 	if len(s.spare) < 1024 {
-		*o = order{}
 		s.spare = append(s.spare, o)
 	}
 }
@@ -143,7 +146,7 @@ func (s *State) take(o *order) {
 
 // update prepares an order for a change of its progress.
 func (s *State) update(o *order) {
-	s.journal.keepOrder(o)
+	s.keepOrder(o)
 	s.orderChanged(o)
 }
 
@@ -156,8 +159,7 @@ func (s *State) holdFor(o *order, frozen amount.Amount) {
 	}
 	slot := o.holds()
 	s.freeze(slot, by)
-	a := &s.accounts[slot]
-	a.held = a.held.Add(by)
+	s.accounts[slot].held.Plus(&by)
 	o.frozen = frozen
 }
 

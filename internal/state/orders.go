@@ -99,8 +99,10 @@ func (s *State) checkPut(e *event.Order, o *order) {
 	if old(e) {
 		return // it rests already: less of it may remain
 	}
-	s.equalIn(putRemain, "remain", e.ID, o.amount, o.remain)
-	s.equalIn(putFrozen, "frozen", e.ID, amount.Amount{}, amount.Of(e.Frozen))
+	var none amount.Amount
+	frozen := amount.Of(e.Frozen)
+	s.equalIn(putRemain, "remain", e.ID, &o.amount, &o.remain)
+	s.equalIn(putFrozen, "frozen", e.ID, &none, &frozen)
 	if o.finishedBase.IsZero() && o.finishedQuote.IsZero() && o.finishedFee.IsZero() {
 		s.pass(putFinished, 1)
 	} else if s.fail(putFinished) {
@@ -109,8 +111,8 @@ func (s *State) checkPut(e *event.Order, o *order) {
 }
 
 // equalIn counts the comparison of an amount of an order.
-func (s *State) equalIn(c check, what string, id int64, expected, found amount.Amount) bool {
-	if expected.Equal(found) {
+func (s *State) equalIn(c check, what string, id int64, expected, found *amount.Amount) bool {
+	if expected.Same(found) {
 		s.checks[c].passed++
 		return true
 	}
@@ -159,10 +161,10 @@ func toldProgress(e *event.Order) progress {
 }
 
 func (s *State) checkOrder(id int64, o *order, told *progress, frozen bool) bool {
-	ok := s.equalIn(orderRemain, "remain", id, o.remain, told.remain)
-	ok = s.equalIn(orderFinishedBase, "finished_base", id, o.finishedBase, told.finishedBase) && ok
-	ok = s.equalIn(orderFinishedQuote, "finished_quote", id, o.finishedQuote, told.finishedQuote) && ok
-	ok = s.equalIn(orderFinishedFee, "finished_fee", id, o.finishedFee, told.finishedFee) && ok
+	ok := s.equalIn(orderRemain, "remain", id, &o.remain, &told.remain)
+	ok = s.equalIn(orderFinishedBase, "finished_base", id, &o.finishedBase, &told.finishedBase) && ok
+	ok = s.equalIn(orderFinishedQuote, "finished_quote", id, &o.finishedQuote, &told.finishedQuote) && ok
+	ok = s.equalIn(orderFinishedFee, "finished_fee", id, &o.finishedFee, &told.finishedFee) && ok
 	if frozen {
 		s.checks[orderFrozen].passed++
 		return ok

@@ -237,8 +237,8 @@ func (s *State) redoOne(d *doubt) {
 			s.unknown(w.order, "FINISH")
 			return
 		}
-		s.equalIn(orderRemain, "remain", o.id, o.remain, w.first)
-		s.equalIn(orderFrozen, "frozen", o.id, o.frozen, w.frozen)
+		s.equalIn(orderRemain, "remain", o.id, &o.remain, &w.first)
+		s.equalIn(orderFrozen, "frozen", o.id, &o.frozen, &w.frozen)
 		s.close(o)
 	}
 }

@@ -40,6 +40,7 @@ type State struct {
 	op        operation
 	crossing  int64 // an order that rests although it crosses another, or 0
 	journal   journal
+	serial    uint64 // of what is being done, so that each thing is kept once
 	questions []*question
 	money     []Money // by asset
 	checks    [checkCount]counter

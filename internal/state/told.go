@@ -6,8 +6,8 @@ import "github.com/thaliumx/persistor/internal/amount"
 // engine is believed (wire 4.2): else the error would stay for ever.
 
 // equal counts the comparison of an amount of an account.
-func (s *State) equal(c check, what string, slot int32, expected, found amount.Amount) bool {
-	if expected.Equal(found) {
+func (s *State) equal(c check, what string, slot int32, expected, found *amount.Amount) bool {
+	if expected.Same(found) {
 		s.checks[c].passed++
 		return true
 	}
@@ -31,9 +31,9 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 		s.suspectSlot(slot, available.Add(frozen), &frozen)
 	}
 	expected := a.total()
-	ok := s.equal(paymentBalance, "balance", slot, expected, total)
-	ok = s.equal(paymentAvailable, "available", slot, a.available, available) && ok
-	if !s.equal(paymentFrozen, "frozen", slot, a.frozen, frozen) {
+	ok := s.equal(paymentBalance, "balance", slot, &expected, &total)
+	ok = s.equal(paymentAvailable, "available", slot, &a.available, &available) && ok
+	if !s.equal(paymentFrozen, "frozen", slot, &a.frozen, &frozen) {
 		s.explainFrozen(slot, frozen)
 		ok = false
 	}
@@ -49,7 +49,8 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 func (s *State) pin(slot int32, available, frozen, total amount.Amount) {
 	a := &s.accounts[slot]
 	if a.flags&totalKnown != 0 {
-		s.equal(paymentBalance, "balance", slot, a.total(), total)
+		sum := a.total()
+		s.equal(paymentBalance, "balance", slot, &sum, &total)
 	}
 	s.adopt(slot, available, frozen)
 	a = &s.accounts[slot]
@@ -73,7 +74,7 @@ func (s *State) toldTotal(slot int32, total amount.Amount, c check) {
 	if !a.total().Equal(total) {
 		s.suspectSlot(slot, total, nil)
 	}
-	if expected := a.total(); !s.equal(c, "balance", slot, expected, total) {
+	if expected := a.total(); !s.equal(c, "balance", slot, &expected, &total) {
 		s.adopt(slot, total.Sub(a.frozen), a.frozen)
 	}
 }
@@ -110,7 +111,7 @@ func (s *State) vanish(o *order, because string) {
 
 // close releases what an order has frozen, and takes it away.
 func (s *State) close(o *order) {
-	s.journal.keepOrder(o)
+	s.keepOrder(o)
 	s.holdFor(o, amount.Amount{})
 	s.remove(o)
 }

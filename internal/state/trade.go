@@ -33,13 +33,14 @@ func (s *State) trade(t *event.Trade) {
 		return
 	}
 	s.begin(stepTrade, t.ID, mark)
-	m := match{t: t, market: s.market(t.Market, t.Base, t.Quote), old: t.Before != nil && t.Before.Orders[0].ID == event.NoID,
+	m := match{t: t, old: t.Before != nil && t.Before.Orders[0].ID == event.NoID,
 		price: amount.Of(t.Price), amount: amount.Of(t.Amount), quote: amount.Of(t.QuoteAmount),
 		fees: [2]amount.Amount{amount.Of(t.AskFee), amount.Of(t.BidFee)},
 		ids:  [2]int64{t.AskOrderID, t.BidOrderID}, users: [2]int64{t.AskUserID, t.BidUserID}, told: [2]*event.Order{t.AskOrder, t.BidOrder}}
 	if t.TakerSide == event.Bid {
 		m.taker = 1
 	}
+	m.market = s.marketOfTrade(t)
 	s.findOrders(&m)
 	if t.Malformed && s.fail(malformedTrade) {
 		s.example(malformedTrade, "trade "+strconv.FormatInt(t.ID, 10), "orders and states that can be read", "others")
@@ -55,6 +56,14 @@ func (s *State) trade(t *event.Trade) {
 	if t.After != nil {
 		s.compare(&m, t.After, tradeOrdersAfter, tradeBalancesAfter)
 	}
+}
+
+// marketOfTrade finds the market, mostly by one of the orders.
+func (s *State) marketOfTrade(t *event.Trade) int32 {
+	if o := s.orders[t.BidOrderID]; o != nil && s.markets[o.market].name == string(t.Market) {
+		return o.market
+	}
+	return s.market(t.Market, t.Base, t.Quote)
 }
 
 // findOrders finds a trade's orders and accounts, and sees to which operation
@@ -241,16 +250,15 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			}
 			continue
 		}
-		told := o.progress
-		told.finishedBase, told.finishedQuote = amount.Of(e.FinishedBase), amount.Of(e.FinishedQuote)
-		ok := s.equalIn(orders, "finished_base", o.id, o.finishedBase, told.finishedBase)
-		ok = s.equalIn(orders, "finished_quote", o.id, o.finishedQuote, told.finishedQuote) && ok
+		base, quote, fee := amount.Of(e.FinishedBase), amount.Of(e.FinishedQuote), o.finishedFee
+		ok := s.equalIn(orders, "finished_base", o.id, &o.finishedBase, &base)
+		ok = s.equalIn(orders, "finished_quote", o.id, &o.finishedQuote, &quote) && ok
 		if e.FinishedFee != nil {
-			told.finishedFee = amount.Of(e.FinishedFee)
-			ok = s.equalIn(orders, "finished_fee", o.id, o.finishedFee, told.finishedFee) && ok
+			fee = amount.Of(e.FinishedFee)
+			ok = s.equalIn(orders, "finished_fee", o.id, &o.finishedFee, &fee) && ok
 		}
 		if !ok {
-			told.remain = o.amount.Sub(told.finishedBase)
+			told := progress{remain: o.amount.Sub(base), finishedBase: base, finishedQuote: quote, finishedFee: fee, updateTime: o.updateTime}
 			told.frozen = o.hold(told.remain)
 			s.believe(o, &told)
 		}
@@ -299,10 +307,10 @@ func (s *State) fill(m *match) {
 		if o == nil {
 			continue
 		}
-		o.remain = o.remain.Sub(m.amount)
-		o.finishedBase = o.finishedBase.Add(m.amount)
-		o.finishedQuote = o.finishedQuote.Add(m.quote)
-		o.finishedFee = o.finishedFee.Add(m.fees[i])
+		o.remain.Minus(&m.amount)
+		o.finishedBase.Plus(&m.amount)
+		o.finishedQuote.Plus(&m.quote)
+		o.finishedFee.Plus(&m.fees[i])
 		o.updateTime = m.t.Time
 		if m.told[i] != nil {
 			o.updateTime = m.told[i].UpdateTime
