@@ -5,41 +5,79 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"time"
 
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/verify"
 )
 
+// verifyFlags are the command's own.
+type verifyFlags struct {
+	format      outputFormat
+	since       string
+	connections int
+	checkpoint  string
+}
+
 func verifyCommand() command {
 	return command{
 		name:    "verify",
-		summary: "audit what is stored: each position of each topic is accounted for exactly once",
-		detail: "Looks at one snapshot of the database, so the daemon may go on meanwhile. Ends\n" +
-			"with exit code 3 where something differs, and lists it.",
+		summary: "audit what is stored: positions, tables against the event log, state, money",
+		detail: "Each position of each topic has to be accounted for exactly once, and the tables\n" +
+			"have to hold what the event log says. The daemon may go on meanwhile. Ends with\n" +
+			"exit code 3 where something differs, and lists it.\n" +
+			"\n" +
+			"A nightly audit of the last day: --since 26h. A long one that may be interrupted:\n" +
+			"--checkpoint FILE, and the same command again goes on where it was.",
 		needs: config.NeedDatabase,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
-			format := formatFlag(fs)
-			return func(ctx context.Context, c *call) error {
-				if err := format.check(); err != nil {
-					return err
-				}
-				return verifyAll(ctx, c, format.json())
-			}
+			f := verifyFlags{format: formatFlag(fs)}
+			fs.StringVar(&f.since, "since", "", "leave out what is older: a time like 2026-01-31T00:00:00Z, or a duration like 26h")
+			fs.IntVar(&f.connections, "connections", 2, "so many connections to the database work side by side")
+			fs.StringVar(&f.checkpoint, "checkpoint", "", "keep in this file what is done, and go on from there; it is removed at the end")
+			return func(ctx context.Context, c *call) error { return verifyAll(ctx, c, f) }
 		},
 	}
 }
 
-func verifyAll(ctx context.Context, c *call, asJSON bool) error {
-	options := databaseOptions(c)
-	if err := store.CheckSchema(ctx, options); err != nil {
-		return withDatabaseHint(c, err)
+// options checks the flags.
+func (f verifyFlags) options(c *call, now time.Time) (verify.Options, error) {
+	o := verify.Options{Database: databaseOptions(c), Connections: f.connections, Checkpoint: f.checkpoint}
+	if err := f.format.check(); err != nil {
+		return o, err
 	}
-	report, err := verify.Verify(ctx, verify.Options{Database: options})
+	if f.connections < 1 || f.connections > 100 {
+		return o, usageError("--connections: %d is not from 1 to 100", f.connections)
+	}
+	if f.since == "" {
+		return o, nil
+	}
+	var err error
+	if ago, e := time.ParseDuration(f.since); e == nil && ago > 0 {
+		o.Since = now.Add(-ago).UTC().Truncate(time.Second)
+		return o, nil
+	}
+	if o.Since, err = time.Parse(time.RFC3339, f.since); err != nil {
+		return o, usageError("--since: %q is neither a time like 2026-01-31T00:00:00Z nor a duration like 26h", f.since)
+	}
+	return o, nil
+}
+
+func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
+	options, err := f.options(c, time.Now())
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if err := store.CheckSchema(ctx, options.Database); err != nil {
+		return withDatabaseHint(c, err)
+	}
+	options.Progress = progressLog(c)
+	report, err := verify.Verify(ctx, options)
+	if err != nil {
+		return err
+	}
+	if f.format.json() {
 		err = writeJSON(c, report)
 	} else {
 		err = report.Write(c.stdout)
@@ -48,9 +86,26 @@ func verifyAll(ctx context.Context, c *call, asJSON bool) error {
 		return err
 	}
 	if report.Total > 0 {
-		return foundDifferences("what is stored differs from the ledger in %d places", report.Total)
+		return foundDifferences("what is stored differs from the ledger or the event log in %d places", report.Total)
 	}
 	return nil
+}
+
+// progressEvery is how often a long audit says how far it is.
+const progressEvery = 10 * time.Second
+
+func progressLog(c *call) func(verify.Progress) {
+	told := time.Duration(0)
+	return func(p verify.Progress) {
+		if p.Elapsed-told < progressEvery {
+			return
+		}
+		told = p.Elapsed
+		done := p.Units - p.Resumed
+		left := time.Duration(float64(p.Elapsed) / float64(done) * float64(p.Of-p.Units))
+		c.log.Info("verifying", "parts", p.Units, "of", p.Of, "rows", p.Rows,
+			"rows_per_second", int64(float64(p.Rows)/p.Elapsed.Seconds()), "left", left.Round(time.Second).String())
+	}
 }
 
 // outputFormat is the value of --format.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,8 +51,14 @@ func TestVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 3 || r.Total != 1 || r.Differences[0].Last != 4 {
 		t.Errorf("json: %v %+v", err, got)
 	}
-	if got = execute(t, env, "verify", "--format", "xml"); got.code != 2 {
-		t.Errorf("format: %+v", got)
+	for _, wrong := range [][]string{{"--format", "xml"}, {"--since", "yesterday"}, {"--since", "-1h"}, {"--connections", "0"}} {
+		if got = execute(t, env, append([]string{"verify"}, wrong...)...); got.code != 2 {
+			t.Errorf("%v: %+v", wrong, got)
+		}
+	}
+	got = execute(t, env, "verify", "--since", "1h", "--connections", "1", "--checkpoint", filepath.Join(t.TempDir(), "checkpoint"))
+	if got.code != 0 || !strings.Contains(got.stdout, "since 2") {
+		t.Errorf("since: %+v", got)
 	}
 }
 

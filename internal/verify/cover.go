@@ -28,66 +28,6 @@ const kinds = int(aDuplicate) + 1
 // String names the kind as the report does.
 func (k kind) String() string { return [...]string{"row", "reject", "duplicate"}[k] }
 
-const (
-	pageBits  = 1 << 16
-	pageWords = pageBits / 64
-)
-
-// page is a bit for each of pageBits positions. A page that is full keeps no
-// bits, so that memory grows with holes and not with history.
-type page struct {
-	words *[pageWords]uint64 // nil where all are set
-	count int
-}
-
-func (p *page) word(i int) uint64 {
-	switch {
-	case p == nil:
-		return 0
-	case p.words == nil:
-		return ^uint64(0)
-	}
-	return p.words[i]
-}
-
-// set is a set of positions.
-type set struct {
-	pages map[int64]*page
-	last  *page // of the page number lastN: positions come in runs
-	lastN int64
-	count int64
-}
-
-// add tells whether the position is new.
-func (s *set) add(position int64) bool {
-	n := position >> 16
-	p := s.last
-	if p == nil || s.lastN != n {
-		p = s.pages[n]
-		if p == nil {
-			if s.pages == nil {
-				s.pages = map[int64]*page{}
-			}
-			p = &page{words: new([pageWords]uint64)}
-			s.pages[n] = p
-		}
-		s.last, s.lastN = p, n
-	}
-	if p.words == nil {
-		return false
-	}
-	w, bit := &p.words[position&(pageBits-1)>>6], uint64(1)<<(position&63)
-	if *w&bit != 0 {
-		return false
-	}
-	*w |= bit
-	s.count++
-	if p.count++; p.count == pageBits {
-		p.words = nil
-	}
-	return true
-}
-
 // cover is how the positions of one partition are accounted for.
 type cover struct {
 	sets  [kinds]set
@@ -110,6 +50,41 @@ func (r *ranges) add(first, last int64) {
 		return
 	}
 	*r = append(*r, Range{first, last})
+}
+
+// without leaves out the positions of a set.
+func (r ranges) without(s *set) (left ranges) {
+	for _, one := range r {
+		from := one.First
+		if len(s.pages) > 0 {
+			for position := range s.all() {
+				if position < from || position > one.Last {
+					continue
+				}
+				if position > from {
+					left.add(from, position-1)
+				}
+				from = position + 1
+			}
+		}
+		if from <= one.Last {
+			left.add(from, one.Last)
+		}
+	}
+	return left
+}
+
+// clip returns what is below first or at next and beyond.
+func (r ranges) clip(first, next int64) (out ranges) {
+	for _, one := range r {
+		if one.First < first {
+			out.add(one.First, min(one.Last, first-1))
+		}
+		if one.Last >= next {
+			out.add(max(one.First, next), one.Last)
+		}
+	}
+	return out
 }
 
 // judge returns what of [first, next) is not accounted for, and what is
@@ -136,13 +111,18 @@ func (c *cover) judge(first, next int64) (missing ranges, twice []doubled) {
 			from = c.gaps[gap].Last + 1
 		}
 	}
+	var scratch [kinds]words
 	for _, n := range c.pageNumbers() {
 		base := n << 16
+		var page [kinds]*words
+		for k := range kinds {
+			page[k] = c.sets[k].pages[n].dense(&scratch[k])
+		}
 		for i := range pageWords {
 			var words [kinds]uint64
 			var once, more uint64
 			for k := range kinds {
-				words[k] = c.sets[k].pages[n].word(i)
+				words[k] = page[k][i]
 				more |= once & words[k]
 				once |= words[k]
 			}
@@ -206,6 +186,9 @@ func (c *cover) insideGaps(k int) ranges {
 	var found ranges
 	numbers := c.pageNumbers()
 	done := int64(-1 << 62) // gaps may overlap: each position is told once
+	var scratch words
+	var dense *words
+	of := int64(-1 << 62) // the number of the page that is dense
 	for _, g := range c.gaps {
 		from, _ := slices.BinarySearch(numbers, g.First>>16)
 		for _, n := range numbers[from:] {
@@ -216,12 +199,15 @@ func (c *cover) insideGaps(k int) ranges {
 			if p == nil {
 				continue
 			}
+			if of != n {
+				dense, of = p.dense(&scratch), n
+			}
 			// Only the words that the gap touches: a topic written in
 			// transactions has a gap for each.
 			base := n << 16
 			low, high := max(g.First-base, 0)>>6, min(g.Last-base, pageBits-1)>>6
 			for i := int(low); i <= int(high); i++ {
-				for w := p.word(i); w != 0; w &= w - 1 {
+				for w := dense[i]; w != 0; w &= w - 1 {
 					position := base + int64(i)*64 + int64(bits.TrailingZeros64(w))
 					if position >= g.First && position <= g.Last && position > done {
 						found.add(position, position)

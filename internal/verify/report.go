@@ -2,18 +2,22 @@ package verify
 
 import (
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"time"
 )
 
 // Report is what an audit found. It is clean where Total is 0.
 type Report struct {
+	Since       *time.Time   `json:"since,omitempty"`
 	Partitions  []Partition  `json:"partitions"`
 	History     []History    `json:"history,omitempty"`
+	Tables      []Table      `json:"tables"`
 	Differences []Difference `json:"differences"`
 
+	// Findings are worth to be known and no differences by themselves.
+	Findings []Difference `json:"findings"`
+
 	// Total counts all differences; Differences has the first listed of each
-	// kind and partition.
+	// kind and place.
 	Total int64 `json:"total"`
 }
 
@@ -23,8 +27,9 @@ type Partition struct {
 	Partition   int32  `json:"partition"`
 	TopicID     int16  `json:"topic_id"`
 	FirstOffset int64  `json:"first_offset"`
-	NextOffset  int64  `json:"next_offset"`
-	HighOffset  int64  `json:"high_offset"` // above NextOffset while records are read again
+	NextOffset  int64  `json:"next_offset"`           // where the ledger stood when the audit began
+	HighOffset  int64  `json:"high_offset"`           // above NextOffset while records are read again
+	JudgedFrom  *int64 `json:"judged_from,omitempty"` // with a time given: the first offset that was looked at
 
 	Rows       int64 `json:"rows"`       // in the tables, with positions of this partition
 	Rejects    int64 `json:"rejects"`    // unresolved
@@ -41,6 +46,31 @@ type History struct {
 	Rows    int64  `json:"rows"`
 }
 
+// Table counts how the rows of a table and the records of the event log agree.
+type Table struct {
+	Table   string `json:"table"`
+	Rows    int64  `json:"rows"`
+	Records int64  `json:"records"` // in the event log, that could be rows here
+
+	OnlyInTable int64 `json:"only_in_table"` // rows that the event log does not have
+	OnlyInLog   int64 `json:"only_in_log"`   // records without a row
+	Earlier     int64 `json:"earlier"`       // of either side, before the other one begins
+	Later       int64 `json:"later"`         // of either side, beyond the other's end
+	Rejected    int64 `json:"rejected"`      // records that have a reject instead
+	Altered     int64 `json:"altered"`       // rows that are not what the record says
+	OtherForm   int64 `json:"other_form"`    // rows of the documented shape, compared as far as they go
+	Unproven    int64 `json:"unproven"`      // rows whose bytes could not be proved by content_hash
+}
+
+// The parts of an audit.
+const (
+	Positions = "positions"
+	Archive   = "archive"
+	Tables    = "tables"
+	State     = "state"
+	Money     = "money"
+)
+
 // The kinds of differences.
 const (
 	Missing    = "missing"      // no row, reject, duplicate or gap
@@ -48,56 +78,59 @@ const (
 	OutOfRange = "out of range" // a position that the ledger does not reach
 	Misplaced  = "misplaced"    // a row in another table than its topic's
 	EventLog   = "event log"    // a segment that is damaged or not what it says
+	Altered    = "altered"      // a row that is not what the archived record says
+	Moved      = "moved"        // a row whose position is that of another record
+	Forged     = "forged"       // a row that claims a position where the event log has another record
 )
 
-// Difference is a run of positions that are not as they should be.
-type Difference struct {
+// The kinds of findings.
+const (
+	OnlyInTable = "only in the table" // a row that the event log does not have
+	OnlyInLog   = "only in the log"   // an archived record without a row
+	Unproven    = "unproven"          // a row that the engine would not have written so
+)
+
+// Place is a run of positions.
+type Place struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
-	Kind      string `json:"kind"`
 	Range
-	Detail string `json:"detail"`
+}
+
+// Difference is something that is not as it should be, or a finding. What it
+// has not got is left out.
+type Difference struct {
+	Kind string `json:"kind"`
+	Part string `json:"part"`
+	*Place
+	Table  string     `json:"table,omitempty"`
+	ID     *int64     `json:"id,omitempty"`              // of a trade, order or user
+	Log    *int64     `json:"archived_offset,omitempty"` // of the record in the event log
+	Time   *time.Time `json:"time,omitempty"`
+	Detail string     `json:"detail"`
 }
 
 // String is the whole difference in one line.
 func (d Difference) String() string {
-	where := fmt.Sprintf("offset %d", d.First)
-	if d.Last != d.First {
-		where = fmt.Sprintf("offsets %d to %d (%d)", d.First, d.Last, d.Last-d.First+1)
-	}
-	return fmt.Sprintf("%s: topic %s partition %d %s: %s", d.Kind, d.Topic, d.Partition, where, d.Detail)
-}
-
-// Write shows the report to people.
-func (r *Report) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "topic\tpartition\tfirst\tnext\trows\trejects\tduplicates\tgaps\tarchived\t")
-	for _, p := range r.Partitions {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			p.Topic, p.Partition, p.FirstOffset, p.NextOffset, p.Rows, p.Rejects, p.Duplicates, p.Gaps, p.Archived)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, p := range r.Partitions {
-		if p.HighOffset > p.NextOffset {
-			fmt.Fprintf(w, "topic %s partition %d is being read again, up to offset %d\n", p.Topic, p.Partition, p.HighOffset)
+	s := d.Kind + ": "
+	if d.Table != "" {
+		s += "dingir." + d.Table + " "
+		if d.ID != nil {
+			s += fmt.Sprintf("id %d ", *d.ID)
+		}
+		if d.Time != nil {
+			s += d.Time.UTC().Format("2006-01-02T15:04:05.999999Z ")
 		}
 	}
-	for _, h := range r.History {
-		fmt.Fprintf(w, "%d rows come from an earlier %s (topics.id %d) and are not judged\n", h.Rows, h.Topic, h.TopicID)
+	if d.Place != nil {
+		where := fmt.Sprintf("offset %d", d.First)
+		if d.Last != d.First {
+			where = fmt.Sprintf("offsets %d to %d (%d)", d.First, d.Last, d.Last-d.First+1)
+		}
+		s += fmt.Sprintf("topic %s partition %d %s", d.Topic, d.Partition, where)
 	}
-	for _, d := range r.Differences {
-		fmt.Fprintln(w, d)
+	for len(s) > 0 && s[len(s)-1] == ' ' {
+		s = s[:len(s)-1]
 	}
-	var err error
-	switch {
-	case r.Total == 0:
-		_, err = fmt.Fprintf(w, "every position of %d partitions is accounted for exactly once\n", len(r.Partitions))
-	case r.Total > int64(len(r.Differences)):
-		_, err = fmt.Fprintf(w, "%d differences, of which %d are listed\n", r.Total, len(r.Differences))
-	default:
-		_, err = fmt.Fprintf(w, "%d differences\n", r.Total)
-	}
-	return err
+	return s + ": " + d.Detail
 }

@@ -1,14 +1,20 @@
-// Package verify audits what is stored against the ledger: each position of a
-// consumed partition has to be exactly one of a row, an unresolved reject, a
-// noted duplicate, or inside a gap; unifyevents has to be tiled by the event log
-// and gaps.
+// Package verify audits what is stored. Each position of a consumed partition
+// has to be exactly one of a row, an unresolved reject, a noted duplicate, or
+// inside a gap; unifyevents has to be tiled by the event log and gaps; the tables
+// have to hold what the event log says.
+//
+// The work is done in units, each in a snapshot of its own (plan.go), by several
+// connections (run.go); what they find is added up in sets of positions (set.go,
+// cover.go) and sums (bucket.go) that take little memory, and judged in the end
+// (positions.go, resolve.go).
 package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,65 +26,145 @@ import (
 type Options struct {
 	Database store.Options
 
-	// Listed bounds how many differences of one kind and partition the report
+	// Since leaves out what is older; the zero time audits everything.
+	Since time.Time
+
+	// Connections do the work side by side; 0 means 2.
+	Connections int
+
+	// Checkpoint is a file that keeps what is done, so that an audit that was
+	// killed goes on where it was; it is removed at the end. "" keeps nothing.
+	Checkpoint string
+
+	// Progress is told now and then how far the audit is; it may be nil. It is
+	// called by one goroutine at a time.
+	Progress func(Progress)
+
+	// Listed bounds how many differences of one kind and place the report
 	// lists; 0 means 100.
 	Listed int
 }
 
-// audit is one run: a snapshot and what was found in it.
+// Progress is how far an audit is.
+type Progress struct {
+	Units, Of int   // parts of the work
+	Rows      int64 // rows and records read by this run
+	Resumed   int   // of Units, those that an earlier run has done
+	Elapsed   time.Duration
+}
+
+// audit is one run.
 type audit struct {
-	tx         pgx.Tx
-	options    Options
-	report     Report
-	partitions map[log]*partition
-	order      []*partition
-	names      map[int16]string // of all incarnations
-	history    map[int16]int64
-	listed     map[[2]string]int
+	options Options
+	conn    *pgx.Conn
+	tx      pgx.Tx // the snapshot that is looked at, if any
+	state   work
+	report  Report
+	names   map[int16]string // of all incarnations
+	unify   map[int16]bool   // those of unifyevents
+	start   map[log]*partition
+	history map[int16]int64 // rows and archived records by topic id
+	listed  map[string]int
 }
 
-// log is one partition of one incarnation of a topic.
-type log struct {
-	topicID   int16
-	partition int32
-}
-
+// partition is what the ledger had when the audit began.
 type partition struct {
 	Partition
 	cover
-	table string // that its records fill; "" for unifyevents
-	low   int64  // for rows of unifyevents: the lowest and highest position
-	high  int64
+	Table tableID
+	Live  bool // unifyevents: no table
+
+	first, next int64 // what is judged
+	reach       int64 // no position may be at or beyond it; -1 where another incarnation is in the ledger now
+	again       bool  // records are being read again
+	noted       []Range
+	tiles       []Range // segments of the event log
+	dups        *set    // of unifyevents: positions whose rows have another
+	settled     *set    // rejects that were stored while the audit was under way
+	missing     ranges
+	doubled     []doubled
 }
 
-// Verify audits everything in one snapshot of the database, so it may run while
-// the daemon does. An error means that the audit could not be made.
+// Verify audits what is stored, also while the daemon runs. An error means that
+// the audit could not be made.
 func Verify(ctx context.Context, o Options) (Report, error) {
 	if o.Listed == 0 {
 		o.Listed = 100
+	}
+	if o.Connections == 0 {
+		o.Connections = 2
 	}
 	conn, err := store.Connect(ctx, o.Database)
 	if err != nil {
 		return Report{}, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return Report{}, fmt.Errorf("take a snapshot of the database: %w", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing was written
-
 	a := &audit{
-		tx: tx, options: o, report: Report{Partitions: []Partition{}, Differences: []Difference{}},
-		partitions: map[log]*partition{}, names: map[int16]string{}, history: map[int16]int64{}, listed: map[[2]string]int{},
+		options: o, conn: conn,
+		report: Report{Partitions: []Partition{}, Tables: []Table{}, Differences: []Difference{}, Findings: []Difference{}},
+		names:  map[int16]string{}, unify: map[int16]bool{}, start: map[log]*partition{}, listed: map[string]int{},
 	}
-	for _, step := range []func(context.Context) error{a.readLedger, a.readGaps, a.readNotes, a.readRows, a.readEventLog} {
-		if err := step(ctx); err != nil {
-			return Report{}, err
-		}
+	if !o.Since.IsZero() {
+		a.report.Since = &o.Since
 	}
-	a.judge()
+	if err := a.begin(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := a.run(ctx, func(u *unit) bool { return !u.Older }); err != nil {
+		return Report{}, err
+	}
+	if err := a.judgePositions(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := a.compare(ctx); err != nil {
+		return Report{}, err
+	}
+	a.forget()
 	return a.report, nil
+}
+
+// begin plans the work, or takes up that of a run before.
+func (a *audit) begin(ctx context.Context) error {
+	return a.snapshot(ctx, func() error {
+		if err := a.readTopics(ctx); err != nil {
+			return err
+		}
+		resumed, err := a.resume(ctx)
+		if err != nil {
+			return err
+		}
+		if !resumed {
+			for _, step := range []func(context.Context) error{a.readLedger, a.readUnresolved, a.planTables, a.planArchive} {
+				if err := step(ctx); err != nil {
+					return err
+				}
+			}
+			a.state.Done = make([]bool, len(a.state.Units))
+		}
+		for _, p := range a.state.Ledger {
+			one := &partition{Partition: p}
+			topic, err := consumed(p.Topic)
+			if err != nil {
+				return fmt.Errorf("read the ledger: %w", err)
+			}
+			id, filled := tableOf(topic)
+			one.Table, one.Live = id, !filled
+			a.start[log{p.TopicID, p.Partition}] = one
+		}
+		return nil
+	})
+}
+
+// snapshot calls fn with one snapshot of the database in a.tx.
+func (a *audit) snapshot(ctx context.Context, fn func() error) error {
+	tx, err := a.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return fmt.Errorf("take a snapshot of the database: %w", err)
+	}
+	a.tx = tx
+	err = fn()
+	a.tx = nil
+	return errors.Join(err, tx.Rollback(context.WithoutCancel(ctx))) // nothing was written
 }
 
 // consumed returns which of the consumed topics a full name is. No consumed
@@ -92,44 +178,8 @@ func consumed(full string) (string, error) {
 	return "", fmt.Errorf("the ledger has topic %s, which this program does not know: a newer persistor wrote it", full)
 }
 
-// tableOf returns the table that a consumed topic fills, without schema; ""
-// for unifyevents, which fills the event log.
-func tableOf(topic string) string {
-	return map[string]string{
-		topics.Trades:           "trades",
-		topics.Orders:           "order_events",
-		topics.Balances:         "balance_changes",
-		topics.Deposits:         "deposits",
-		topics.Withdraws:        "withdrawals",
-		topics.InternalTransfer: "internal_transfers",
-		topics.RegisterUser:     "users",
-	}[topic]
-}
-
-func (a *audit) readLedger(ctx context.Context) error {
-	const what = "read the ledger"
-	rows, err := a.tx.Query(ctx, `SELECT topic, partition, topic_id, first_offset, next_offset, high_offset
-		FROM dingir.ledger ORDER BY topic, partition`)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	var p partition
-	_, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition.Partition, &p.TopicID, &p.FirstOffset, &p.NextOffset, &p.HighOffset}, func() error {
-		one := p
-		topic, err := consumed(p.Topic)
-		if err != nil {
-			return err
-		}
-		one.table = tableOf(topic)
-		one.low, one.high = 1<<62, -1
-		a.order = append(a.order, &one)
-		a.partitions[log{one.TopicID, one.Partition.Partition}] = &one
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	rows, err = a.tx.Query(ctx, "SELECT id, name FROM dingir.topics")
+func (a *audit) readTopics(ctx context.Context) error {
+	rows, err := a.tx.Query(ctx, "SELECT id, name FROM dingir.topics")
 	if err != nil {
 		return fmt.Errorf("read the topics: %w", err)
 	}
@@ -137,6 +187,8 @@ func (a *audit) readLedger(ctx context.Context) error {
 	var name string
 	_, err = pgx.ForEachRow(rows, []any{&id, &name}, func() error {
 		a.names[id] = name
+		topic, err := consumed(name)
+		a.unify[id] = err == nil && topic == topics.UnifyEvents
 		return nil
 	})
 	if err != nil {
@@ -145,138 +197,24 @@ func (a *audit) readLedger(ctx context.Context) error {
 	return nil
 }
 
-func (a *audit) readGaps(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, "SELECT topic_id, partition, first_offset, last_offset FROM dingir.gaps")
-	if err != nil {
-		return fmt.Errorf("read the gaps: %w", err)
-	}
-	var l log
-	var r Range
-	_, err = pgx.ForEachRow(rows, []any{&l.topicID, &l.partition, &r.First, &r.Last}, func() error {
-		if p := a.partitions[l]; p != nil {
-			p.gaps = append(p.gaps, r)
-			p.Gaps += r.Last - r.First + 1
-			a.inRange(p, r, "a gap")
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read the gaps: %w", err)
-	}
-	return nil
-}
-
-// readNotes reads the unresolved rejects and the duplicates.
-func (a *audit) readNotes(ctx context.Context) error {
-	for k, query := range map[kind]string{
-		aReject:    `SELECT topic_id, partition, "offset" FROM dingir.rejects WHERE resolved_at IS NULL`,
-		aDuplicate: `SELECT topic_id, partition, "offset" FROM dingir.duplicates`,
-	} {
-		err := stream(ctx, a.tx.Conn(), query, func(l log, offset int64) { a.take(l, offset, k) })
-		if err != nil {
-			return fmt.Errorf("read the %ss: %w", k, err)
-		}
-	}
-	return nil
-}
-
-func (a *audit) readRows(ctx context.Context) error {
-	for _, t := range topics.Consumed() {
-		table := tableOf(t.Name)
-		if table == "" {
-			continue
-		}
-		query := "SELECT src_topic, src_partition, src_offset FROM dingir." + table
-		err := stream(ctx, a.tx.Conn(), query, func(l log, offset int64) { a.takeRow(l, offset, table) })
-		if err != nil {
-			return fmt.Errorf("read the positions in dingir.%s: %w", table, err)
-		}
-	}
-	return nil
-}
-
-func (a *audit) takeRow(l log, offset int64, table string) {
-	p := a.partitions[l]
-	switch {
-	case p == nil:
-		a.history[l.topicID]++
-	case p.table == "":
-		// One position of unifyevents fills one table at most, but what is
-		// judged there is the event log.
-		p.Rows++
-		p.low, p.high = min(p.low, offset), max(p.high, offset)
-	case p.table != table:
-		p.Rows++
-		a.differ(p, Misplaced, Range{offset, offset}, "its row is in dingir."+table+" and belongs into dingir."+p.table)
-	default:
-		a.take(l, offset, aRow)
-	}
-}
-
-// take notes that a position is accounted for.
-func (a *audit) take(l log, offset int64, k kind) {
-	p := a.partitions[l]
-	if p == nil {
-		return // rejects and duplicates of an earlier incarnation
-	}
-	switch k {
-	case aRow:
-		p.Rows++
-	case aReject:
-		p.Rejects++
-	case aDuplicate:
-		p.Duplicates++
-	}
-	if !a.inRange(p, Range{offset, offset}, "a "+k.String()) || p.table == "" {
-		return
-	}
-	if !p.sets[k].add(offset) {
-		p.twice = append(p.twice, offset)
-	}
-}
-
-// inRange tells whether the ledger reaches the positions. Above next_offset it
-// does so up to high_offset: those records are being read again.
-func (a *audit) inRange(p *partition, r Range, what string) bool {
-	if r.First >= p.FirstOffset && r.Last < p.HighOffset {
-		return true
-	}
-	a.differ(p, OutOfRange, r, fmt.Sprintf("%s is there, but the ledger goes from %d up to %d", what, p.FirstOffset, p.NextOffset))
-	return false
-}
-
-func (a *audit) judge() {
-	for _, p := range a.order {
-		if p.table == "" && p.high >= 0 && (p.low < p.FirstOffset || p.high >= p.HighOffset) {
-			a.differ(p, OutOfRange, Range{p.low, p.high},
-				fmt.Sprintf("rows are there from one of these to the other, but the ledger goes from %d up to %d", p.FirstOffset, p.NextOffset))
-		}
-		missing, twice := p.judge(p.FirstOffset, p.NextOffset)
-		absence := "no row, reject, duplicate or gap"
-		if p.table == "" {
-			absence = "neither in the event log nor in a gap"
-		}
-		for _, r := range missing {
-			a.differ(p, Missing, r, absence)
-		}
-		for _, d := range twice {
-			if d.as == twoGaps && p.table == "" {
-				d.as = "two segments of the event log, or a segment and a gap"
-			}
-			a.differ(p, Doubled, d.Range, d.as)
-		}
-		a.report.Partitions = append(a.report.Partitions, p.Partition)
-	}
-	for id, rows := range a.history {
-		a.report.History = append(a.report.History, History{a.names[id], id, rows})
-	}
-	slices.SortFunc(a.report.History, func(x, y History) int { return int(x.TopicID) - int(y.TopicID) })
-}
-
-func (a *audit) differ(p *partition, kind string, r Range, detail string) {
+// differ puts a difference into the report. place bounds how many of them are
+// listed.
+func (a *audit) differ(place string, d Difference) {
 	a.report.Total++
-	key := [2]string{kind, fmt.Sprint(p.TopicID, "/", p.Partition.Partition)}
-	if a.listed[key]++; a.listed[key] <= a.options.Listed {
-		a.report.Differences = append(a.report.Differences, Difference{p.Topic, p.Partition.Partition, kind, r, detail})
+	if a.list(place, d) {
+		a.report.Differences = append(a.report.Differences, d)
 	}
+}
+
+// find puts something into the report that is no difference by itself.
+func (a *audit) find(place string, d Difference) {
+	if a.list(place, d) {
+		a.report.Findings = append(a.report.Findings, d)
+	}
+}
+
+func (a *audit) list(place string, d Difference) bool {
+	key := d.Kind + " " + place
+	a.listed[key]++
+	return a.listed[key] <= a.options.Listed
 }

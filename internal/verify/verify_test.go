@@ -10,8 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/testenv"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,10 +36,10 @@ INSERT INTO dingir.gaps (topic, partition, first_offset, last_offset, reason, to
 -- Rows of the topic as it was before it was made again.
 INSERT INTO dingir.internal_transfers (time, user_from, user_to, content_hash, src_offset, src_partition, src_topic, asset, amount)
 	VALUES ('2024-01-01', 3, 2, 1, 99, 1, 3, 'ETH', 1);
--- A deposit that came on unifyevents.
-INSERT INTO dingir.deposits (time, user_id, content_hash, src_offset, src_partition, src_topic, asset, business, change, balance)
-	VALUES ('2024-01-01', 3, 1, 8, 0, 2, 'ETH', 'deposit', 1, 1);
 `
+
+// deposit is the record of unifyevents at offset 8.
+const deposit = `{"timestamp":1704067200.0,"user_id":3,"asset":"ETH","business":"deposit","change":"1","balance":"1","balance_available":"1","balance_frozen":"0","detail":"{\"id\":5}"}`
 
 const transfer = `INSERT INTO dingir.internal_transfers (time, user_from, user_to, content_hash, src_offset, src_partition, src_topic, asset, amount)
 	VALUES ('2024-01-01', 9, 2, %d, %d, 1, 1, 'ETH', 1)`
@@ -79,8 +81,17 @@ func archive(t *testing.T, conn *pgx.Conn) {
 			}
 		case 6:
 		default:
+			key, value := []byte("trades"), []byte(`{"id":1}`)
+			if offset == 8 {
+				key, value = []byte("deposits"), []byte(deposit)
+				var d ingest.Decoder
+				r := ingest.Record{Offset: offset, Key: key, Value: value}
+				if err := d.Add(b, p.Log, topics.UnifyEvents, r, ingest.Hash(value)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			b.Record(p, offset, offset)
-			if err := b.Archive(p, offset, 1_700_000_000_000+offset, []byte("trades"), []byte(`{"id":1}`), []byte{0}); err != nil {
+			if err := b.Archive(p, offset, 1_700_000_000_000+offset, key, value, []byte{0}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -129,13 +140,13 @@ func TestVerify(t *testing.T) {
 		{"segments overlap", "UPDATE dingir.gaps SET last_offset = 7 WHERE topic_id = 2", []string{"offset 7: two segments"}},
 		{"damaged segment", "UPDATE dingir.event_log SET data = substring(data FROM 1 FOR length(data) - 5) WHERE first_offset = 0",
 			[]string{"event log: topic p.unifyevents partition 0 offsets 0 to 4 (5): event log segment at offset 0"}},
-		{"segment of nothing", `UPDATE dingir.event_log SET data = '' WHERE first_offset = 0`, []string{"unknown version"}},
+		{"segment of nothing", `UPDATE dingir.event_log SET data = '' WHERE first_offset = 0`, []string{"unexpected EOF"}},
 		{"segment of others", `UPDATE dingir.event_log SET data = (SELECT data FROM dingir.event_log WHERE first_offset = 7) WHERE first_offset = 0`,
 			[]string{"it ends at offset 2"}},
 		{"segment miscounts", "UPDATE dingir.event_log SET records = 4 WHERE first_offset = 0", []string{"5 records, not 4"}},
 		{"segment beyond the ledger", "UPDATE dingir.ledger SET next_offset = 5, high_offset = 9 WHERE partition = 0",
 			[]string{"out of range: topic p.unifyevents partition 0 offsets 7 to 9 (3): a segment"}},
-		{"row of unifyevents beyond the ledger", "UPDATE dingir.deposits SET src_offset = 77", []string{"offset 77: rows are there"}},
+		{"row of unifyevents beyond the ledger", "UPDATE dingir.deposits SET src_offset = 77", []string{"offset 77: rows are there", "moved: dingir.deposits"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o, conn := prepare(t)

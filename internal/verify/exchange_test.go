@@ -1,0 +1,185 @@
+package verify
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/exchange"
+	"github.com/thaliumx/persistor/internal/ingest"
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/testenv"
+	"github.com/thaliumx/persistor/internal/topics"
+)
+
+// feed stores what an exchange emits as the daemon does, but for Kafka: each
+// topic has two partitions, unifyevents one.
+type feed struct {
+	t       testing.TB
+	o       store.Options
+	conn    *pgx.Conn
+	x       *exchange.Exchange
+	batch   *store.Batch
+	decoder ingest.Decoder
+	logs    map[string][]*feedLog
+	sent    int
+	rejects int
+}
+
+type feedLog struct {
+	store.Log
+	next     int64
+	expected int64
+}
+
+// newFeed makes a database and an exchange for it.
+func newFeed(t testing.TB, configure func(*exchange.Config)) *feed {
+	t.Helper()
+	cfg := exchange.DefaultConfig()
+	configure(&cfg)
+	x, err := exchange.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &feed{t: t, x: x, batch: store.NewBatch(), logs: map[string][]*feedLog{},
+		o: store.Options{URL: testenv.Database(t), SynchronousCommit: false}}
+	if _, err := store.Migrate(t.Context(), f.o); err != nil {
+		t.Fatal(err)
+	}
+	if f.conn, err = store.Connect(t.Context(), f.o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.conn.Close(context.Background()) })
+	for i, topic := range topics.Consumed() {
+		partitions := int32(2)
+		if topic.Name == topics.UnifyEvents {
+			partitions = 1
+		}
+		for p := range partitions {
+			if err := store.Begin(t.Context(), f.conn, "x."+topic.Name, p, "cluster", [16]byte{byte(i)}, 0); err != nil {
+				t.Fatal(err)
+			}
+			f.logs[topic.Name] = append(f.logs[topic.Name],
+				&feedLog{Log: store.Log{Topic: "x." + topic.Name, TopicID: int16(i + 1), Partition: p}})
+		}
+	}
+	return f
+}
+
+// operate lets the exchange work and stores what it emits.
+func (f *feed) operate(operations int) *feed {
+	f.t.Helper()
+	for n := range operations {
+		for _, m := range f.x.Step() {
+			f.record(m)
+		}
+		if n%500 == 499 {
+			f.flush()
+		}
+	}
+	f.flush()
+	return f
+}
+
+func (f *feed) record(m exchange.Message) {
+	f.t.Helper()
+	logs := f.logs[m.Topic]
+	l := logs[f.sent/7%len(logs)]
+	f.sent++
+	p := f.batch.Partition(l.Log, l.expected, 0)
+	offset, at := l.next, m.Time.UnixMilli()
+	l.next++
+	hash := ingest.Hash(m.Value)
+	if m.Topic == topics.UnifyEvents {
+		if err := f.batch.Archive(p, offset, at, m.Key, m.Value, []byte{0}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	err := f.decoder.Add(f.batch, l.Log, m.Topic, ingest.Record{Offset: offset, Time: at, Key: m.Key, Value: m.Value}, hash)
+	f.batch.Record(p, offset, hash)
+	if err != nil {
+		f.rejects++
+		f.batch.Reject(p, store.RejectedRecord{Offset: offset, Time: event.Micros(at * 1000), Key: m.Key, Value: m.Value, Reason: err.Error()})
+	}
+}
+
+func (f *feed) flush() {
+	f.t.Helper()
+	if f.batch.Empty() {
+		return
+	}
+	if err := store.Write(f.t.Context(), f.conn, f.batch); err != nil {
+		f.t.Fatal(err)
+	}
+	f.batch.Reset()
+	for _, logs := range f.logs {
+		for _, l := range logs {
+			l.expected = l.next
+		}
+	}
+}
+
+func (f *feed) sql(text string) {
+	f.t.Helper()
+	if _, err := f.conn.Exec(f.t.Context(), text); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// verify audits, with few differences of a kind listed.
+func (f *feed) verify(change ...func(*Options)) Report {
+	f.t.Helper()
+	o := Options{Database: f.o, Listed: 5}
+	for _, c := range change {
+		c(&o)
+	}
+	r, err := Verify(f.t.Context(), o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r
+}
+
+// table returns what the report says of one.
+func (r *Report) table(name string) Table {
+	for _, t := range r.Tables {
+		if t.Table == name {
+			return t
+		}
+	}
+	return Table{}
+}
+
+func TestExchange(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		configure func(*exchange.Config)
+	}{
+		{"plain", func(*exchange.Config) {}},
+		{"duplicates and foreign records", func(c *exchange.Config) { c.Duplicates, c.Foreign = 0.01, 0.05 }},
+		{"documented", func(c *exchange.Config) { c.Documented = true }},
+		{"crashes", func(c *exchange.Config) { c.CrashEvery, c.Forget, c.LoseUnify, c.LoseTopics = 150, 10, 15, 15 }},
+		{"everything", func(c *exchange.Config) {
+			c.CrashEvery, c.Forget, c.LoseUnify, c.LoseTopics = 200, 10, 10, 10
+			c.Duplicates, c.Foreign, c.SelfTransfers, c.AllowSelfTrade = 0.01, 0.05, 0.1, true
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFeed(t, test.configure).operate(2500)
+			r := f.verify()
+			for _, d := range r.Differences {
+				t.Error(d)
+			}
+			if r.Total != 0 {
+				t.Errorf("%d differences", r.Total)
+			}
+			for _, one := range r.Tables {
+				if one.Unproven > 0 || one.Altered > 0 || one.Earlier > 0 {
+					t.Errorf("%+v", one)
+				}
+			}
+		})
+	}
+}
