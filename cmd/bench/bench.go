@@ -32,6 +32,7 @@ type bench struct {
 	databases int      // made so far
 	broker    int      // process id, 0 if unknown
 	total     int64    // records in the backlog
+	archived  int64    // bytes of the archive that the daemon made of it
 	report    report
 }
 
@@ -75,6 +76,11 @@ func (b *bench) measure(ctx context.Context) error {
 		if err := b.drop(ctx, database); err != nil {
 			return err
 		}
+		if !b.skipped("plain") {
+			if err := b.runPlain(ctx); err != nil {
+				return err
+			}
+		}
 		if !b.skipped("limit") {
 			for _, n := range limit.candidates(b.connections) {
 				if err := limit.add(n, func() (float64, error) { return b.runLimit(ctx, n) }); err != nil {
@@ -88,6 +94,11 @@ func (b *bench) measure(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+	}
+	if !b.skipped("rebuild") {
+		if err := b.measureRebuild(ctx); err != nil {
+			return err
 		}
 	}
 	b.report.Limit, b.report.PSQL = limit.figures(b.total), csv.figures(b.total)

@@ -39,49 +39,11 @@ func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, er
 	if database, err = b.database(ctx); err != nil {
 		return "", err
 	}
-	conn, err := pgx.Connect(ctx, database)
+	f, err := b.drain(ctx, database)
 	if err != nil {
 		return "", err
-	}
-	defer conn.Close(ctx)
-	settle(ctx)
-	brokerBefore, machineBefore := cpuSeconds(b.broker), machineSeconds()
-	d, err := b.startDaemon(ctx, database)
-	if err != nil {
-		return "", err
-	}
-	defer d.kill()
-	for stored := int64(0); stored < b.total; {
-		select {
-		case <-d.ended:
-			return "", fmt.Errorf("the daemon ended with %d of %d records stored; its last words: %s", stored, b.total, d.lastWords())
-		case <-time.After(poll):
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-		if stored, err = storedRecords(ctx, conn); err != nil {
-			return "", err
-		}
-	}
-	end := time.Now()
-	f := daemonFigures{
-		Seconds:   end.Sub(d.started).Seconds(),
-		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(b.broker) - brokerBefore,
-		PeakMemory: peakMemory(d.cmd.Process.Pid), Load: loadAverage(),
-	}
-	if f.DatabaseCPU, err = sessionSeconds(ctx, conn); err != nil {
-		return "", err
-	}
-	f.OtherCPU = machineSeconds() - machineBefore - f.DaemonCPU - f.BrokerCPU - f.DatabaseCPU
-	if err := d.stop(); err != nil {
-		return "", err
-	}
-	if !d.assigned.IsZero() {
-		f.AssignedSeconds = end.Sub(d.assigned).Seconds()
 	}
 	b.report.Daemon = append(b.report.Daemon, f)
-	say("daemon: %.2f s, %.0f records/s (%.0f once assigned), CPU s: daemon %.2f, sessions %.2f, Kafka %.2f, others %.2f; %d MiB, load %s", f.Seconds, float64(b.total)/f.Seconds,
-		float64(b.total)/f.AssignedSeconds, f.DaemonCPU, f.DatabaseCPU, f.BrokerCPU, f.OtherCPU, f.PeakMemory>>20, f.Load)
 	if !verify {
 		return database, nil
 	}
@@ -89,6 +51,71 @@ func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, er
 		return "", fmt.Errorf("persistor verify finds fault with the run: %w: %s", err, out)
 	}
 	return database, nil
+}
+
+// runPlain has it do without the archive and the state of unifyevents.
+func (b *bench) runPlain(ctx context.Context) error {
+	database, err := b.database(ctx)
+	if err != nil {
+		return err
+	}
+	archived := b.archived
+	f, err := b.drain(ctx, database, "--event-log=false")
+	if err != nil {
+		return err
+	}
+	b.archived, b.report.Plain = archived, append(b.report.Plain, f)
+	return b.drop(ctx, database)
+}
+
+// drain runs the daemon until all of the backlog is in the database.
+func (b *bench) drain(ctx context.Context, database string, args ...string) (f daemonFigures, err error) {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return f, err
+	}
+	defer conn.Close(ctx)
+	settle(ctx)
+	brokerBefore, machineBefore := cpuSeconds(b.broker), machineSeconds()
+	d, err := b.startDaemon(ctx, database, args...)
+	if err != nil {
+		return f, err
+	}
+	defer d.kill()
+	for stored := int64(0); stored < b.total; {
+		select {
+		case <-d.ended:
+			return f, fmt.Errorf("the daemon ended with %d of %d records stored; its last words: %s", stored, b.total, d.lastWords())
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return f, ctx.Err()
+		}
+		if stored, err = storedRecords(ctx, conn); err != nil {
+			return f, err
+		}
+	}
+	end := time.Now()
+	f = daemonFigures{
+		Seconds:   end.Sub(d.started).Seconds(),
+		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(b.broker) - brokerBefore,
+		PeakMemory: peakMemory(d.cmd.Process.Pid), Load: loadAverage(),
+	}
+	if f.DatabaseCPU, err = sessionSeconds(ctx, conn); err != nil {
+		return f, err
+	}
+	if b.archived, err = archiveSize(ctx, conn); err != nil {
+		return f, err
+	}
+	f.OtherCPU = machineSeconds() - machineBefore - f.DaemonCPU - f.BrokerCPU - f.DatabaseCPU
+	if err := d.stop(); err != nil {
+		return f, err
+	}
+	if !d.assigned.IsZero() {
+		f.AssignedSeconds = end.Sub(d.assigned).Seconds()
+	}
+	say("daemon%s: %.2f s, %.0f records/s (%.0f once assigned), CPU s: daemon %.2f, sessions %.2f, Kafka %.2f, others %.2f; %d MiB, load %s", strings.Join(append([]string{""}, args...), " "), f.Seconds, float64(b.total)/f.Seconds,
+		float64(b.total)/f.AssignedSeconds, f.DaemonCPU, f.DatabaseCPU, f.BrokerCPU, f.OtherCPU, f.PeakMemory>>20, f.Load)
+	return f, nil
 }
 
 // sessionSeconds is the CPU time of our sessions in the connection's database.
@@ -114,9 +141,9 @@ type daemon struct {
 	err      error // after ended
 }
 
-func (b *bench) startDaemon(ctx context.Context, database string) (*daemon, error) {
+func (b *bench) startDaemon(ctx context.Context, database string, args ...string) (*daemon, error) {
 	d := &daemon{
-		cmd:   b.program(ctx, database, "persistor", "run", "--listen", "127.0.0.1:0", "--log-format", "text"),
+		cmd:   b.program(ctx, database, "persistor", append([]string{"run", "--listen", "127.0.0.1:0", "--log-format", "text"}, args...)...),
 		log:   filepath.Join(b.directory, "daemon.log"),
 		ended: make(chan struct{}),
 	}

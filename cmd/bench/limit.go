@@ -13,8 +13,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/ingest"
+	"github.com/thaliumx/persistor/internal/live"
+	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
@@ -137,14 +140,27 @@ func (l *backlog) share(n int) [][]logPartition {
 // encode reads partitions to their ends as a worker of the daemon would, into
 // batches of the daemon's size.
 func (b *bench) encode(ctx context.Context, log *backlog, part []logPartition, logs map[fetch.Want]store.Log) ([]*store.Batch, error) {
+	committed, next := make([]int64, len(part)), make([]int64, len(part))
 	var (
 		batches  []*store.Batch
 		batch    = store.NewBatch()
 		decoder  ingest.Decoder
+		events   event.Decoder
+		unify    event.Unify
+		exchange = state.New(0)
 		answer   fetch.Response
 		archived = int64(0)
 	)
-	committed, next := make([]int64, len(part)), make([]int64, len(part))
+	finish := func() {
+		for _, p := range batch.Progress() {
+			if p.Topic == b.config.Kafka.TopicPrefix+topics.UnifyEvents {
+				live.Put(batch, p, 0, exchange, time.Time{})
+				exchange.Committed()
+			}
+		}
+		batches, batch = append(batches, batch), store.NewBatch()
+		copy(committed, next)
+	}
 	for turn := 0; ; turn++ {
 		req := fetch.Request{MinBytes: 1, MaxBytes: int32(min(b.config.Ingest.BatchBytes, math.MaxInt32)), MaxWait: time.Second}
 		var asked []int
@@ -192,6 +208,9 @@ func (b *bench) encode(ctx context.Context, log *backlog, part []logPartition, l
 					if err := batch.Archive(progress, rec.Offset, rec.Timestamp, rec.Key, rec.Value, rec.Headers); err != nil {
 						return nil, err
 					}
+					if err := live.Apply(exchange, &events, &unify, rec.Offset, rec.Timestamp, rec.Key, rec.Value); err != nil {
+						return nil, err
+					}
 				}
 				batch.Record(progress, rec.Offset, hash)
 				next[i] = rec.Offset + 1
@@ -201,14 +220,13 @@ func (b *bench) encode(ctx context.Context, log *backlog, part []logPartition, l
 						Key: rec.Key, Value: rec.Value, Reason: err.Error()})
 				}
 				if batch.Records() >= b.config.Ingest.BatchRecords || batch.Bytes() >= maxBatchBytes {
-					batches, batch = append(batches, batch), store.NewBatch()
-					copy(committed, next)
+					finish()
 				}
 			}
 		}
 	}
 	if !batch.Empty() {
-		batches = append(batches, batch)
+		finish()
 	}
 	return batches, nil
 }

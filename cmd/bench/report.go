@@ -26,9 +26,11 @@ type report struct {
 
 	Records  int64           `json:"records"`
 	Daemon   []daemonFigures `json:"daemon"`
+	Plain    []daemonFigures `json:"daemon_without_event_log"`
 	Limit    *contestFigures `json:"limit,omitempty"`
 	PSQL     *contestFigures `json:"psql,omitempty"`
 	PSQLNote string          `json:"psql_note,omitempty"`
+	Rebuild  rebuildFigures  `json:"rebuild"`
 	Latency  *latencyFigures `json:"latency,omitempty"`
 }
 
@@ -71,6 +73,11 @@ func (r *report) print(w io.Writer) {
 		}
 		ratio("b/a", r.Limit)
 		ratio("b/c", r.PSQL)
+		if len(r.Plain) > 0 {
+			plain := r.rate(r.Plain)
+			line("persistor run, no archive and no state", median(plain), slices.Max(plain))
+			fmt.Fprintf(w, "%-44s %12.2f %12.2f\n", "b to that", median(rates)/median(plain), slices.Max(rates)/slices.Max(plain))
+		}
 		fmt.Fprintln(w)
 		for _, d := range r.Daemon {
 			fmt.Fprintf(w, "daemon: %6.2f s; CPU s per million records: daemon %.2f, its sessions %.2f, Kafka %.2f, others %.2f; peak memory %d MiB; load %s\n",
@@ -93,6 +100,7 @@ func (r *report) print(w io.Writer) {
 			fmt.Fprintln(w, r.PSQLNote)
 		}
 	}
+	r.Rebuild.print(w)
 	if l := r.Latency; l != nil {
 		fmt.Fprintf(w, "latency, send call to visible, %d records at %.0f/s: p50 %.1f ms, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f; load %s\n",
 			l.Records, l.Rate, l.P50, l.P90, l.P99, l.P999, l.Max, l.Load)
@@ -103,8 +111,15 @@ func (r *report) print(w io.Writer) {
 // assignment of its partitions.
 func (r *report) rates() (fromStart, fromAssignment []float64) {
 	for _, d := range r.Daemon {
-		fromStart = append(fromStart, float64(r.Records)/d.Seconds)
 		fromAssignment = append(fromAssignment, float64(r.Records)/d.AssignedSeconds)
 	}
-	return fromStart, fromAssignment
+	return r.rate(r.Daemon), fromAssignment
+}
+
+// rate is the runs' records per second, from the daemon's start.
+func (r *report) rate(runs []daemonFigures) (rates []float64) {
+	for _, d := range runs {
+		rates = append(rates, float64(r.Records)/d.Seconds)
+	}
+	return rates
 }

@@ -175,8 +175,24 @@ func (k *Keeper) Write(b *store.Batch, p *store.Progress) {
 	if !k.ahead {
 		return
 	}
-	b.State(p, k.at.moves, row(k.state, k.latest))
-	changes := k.state.Changes()
+	Put(b, p, k.at.moves, k.state, k.latest)
+	if !k.due.now() {
+		return
+	}
+	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), k.latest, k.state.WriteSnapshot)
+	if err != nil { // no reason to hold up the records
+		k.log.Error("no snapshot of the state is kept", "error", err)
+		return
+	}
+	b.Snapshot(s)
+	k.due = due{size: len(s.Data)}
+}
+
+// Put puts into the batch what has changed of the state since its last
+// Committed. moves is the ledger's count of p, latest the newest record's time.
+func Put(b *store.Batch, p *store.Progress, moves int64, s *state.State, latest time.Time) {
+	b.State(p, moves, row(s, latest))
+	changes := s.Changes()
 	for h := range changes.GoneBalances {
 		b.DropBalance(h.UserID, h.Asset)
 	}
@@ -189,16 +205,6 @@ func (k *Keeper) Write(b *store.Batch, p *store.Progress) {
 	for order := range changes.Orders {
 		b.PutOrder((*store.OpenOrder)(&order))
 	}
-	if !k.due.now() {
-		return
-	}
-	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), k.latest, k.state.WriteSnapshot)
-	if err != nil { // no reason to hold up the records
-		k.log.Error("no snapshot of the state is kept", "error", err)
-		return
-	}
-	b.Snapshot(s)
-	k.due = due{size: len(s.Data)}
 }
 
 // Committed notes that a batch is committed which Write wrote into.
