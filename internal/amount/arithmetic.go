@@ -68,33 +68,40 @@ func (a *Amount) Minus(b *Amount) {
 
 // Plus makes a into a + b, as Add does.
 func (a *Amount) Plus(b *Amount) {
-	if a.scale == b.scale && a.big == nil && b.big == nil {
-		if !a.plus(b) {
-			*a = addBig(*a, *b)
+	if a.big == nil && b.big == nil {
+		d := a.scale - b.scale
+		switch {
+		case d == 0:
+			if a.plus(b.hi, b.lo, b.neg) {
+				return
+			}
+		case d > 0 && d <= wordDigits && b.hi == 0:
+			if hi, lo := bits.Mul64(b.lo, pow10[d]); a.plus(hi, lo, b.neg) {
+				return
+			}
 		}
-		return
 	}
 	a.plusUnequal(b)
 }
 
-// plus adds what has the same scale. Where the sum does not fit it is not ok,
-// and a is unchanged.
-func (a *Amount) plus(b *Amount) (ok bool) {
-	if a.neg == b.neg {
-		low, c := bits.Add64(a.lo, b.lo, 0)
-		high, c := bits.Add64(a.hi, b.hi, c)
+// plus adds a coefficient of the same scale. Where the sum does not fit it is not
+// ok, and a is unchanged.
+func (a *Amount) plus(hi, lo uint64, neg bool) (ok bool) {
+	if a.neg == neg {
+		low, c := bits.Add64(a.lo, lo, 0)
+		high, c := bits.Add64(a.hi, hi, c)
 		if c != 0 {
 			return false
 		}
 		a.hi, a.lo = high, low
 		return true
 	}
-	low, borrow := bits.Sub64(a.lo, b.lo, 0)
-	high, borrow := bits.Sub64(a.hi, b.hi, borrow)
-	if borrow != 0 { // b is the greater
+	low, borrow := bits.Sub64(a.lo, lo, 0)
+	high, borrow := bits.Sub64(a.hi, hi, borrow)
+	if borrow != 0 { // a is the smaller
 		low, borrow = bits.Sub64(0, low, 0)
 		high, _ = bits.Sub64(0, high, borrow)
-		a.neg = b.neg
+		a.neg = neg
 	}
 	a.hi, a.lo = high, low
 	a.neg = a.neg && high|low != 0
@@ -111,7 +118,7 @@ func (a *Amount) plusUnequal(b *Amount) {
 	}
 	x, y, ok := aligned(*a, *b)
 	if ok {
-		ok = x.plus(&y)
+		ok = x.plus(y.hi, y.lo, y.neg)
 	}
 	if !ok {
 		x = addBig(*a, *b)
@@ -186,6 +193,10 @@ func (a Amount) Equal(b Amount) bool { return a.Same(&b) }
 func (a *Amount) Same(b *Amount) bool {
 	if a.scale == b.scale && a.big == nil && b.big == nil {
 		return a.lo == b.lo && a.hi == b.hi && a.neg == b.neg
+	}
+	if d := a.scale - b.scale; d > 0 && d <= wordDigits && b.hi == 0 && a.big == nil && b.big == nil {
+		hi, lo := bits.Mul64(b.lo, pow10[d])
+		return a.lo == lo && a.hi == hi && a.neg == b.neg
 	}
 	return a.Cmp(*b) == 0
 }

@@ -10,7 +10,8 @@ import (
 // changes is what differs from what was last written.
 type changes struct {
 	accounts []int32
-	orders   []int64
+	orders   []*order       // nil where one is open no more
+	struck   int            // so many of them
 	gone     map[int64]bool // orders of which there is a row, and that are open no more
 }
 
@@ -19,6 +20,24 @@ func (c *changes) setGone(id int64) {
 		c.gone = map[int64]bool{}
 	}
 	c.gone[id] = true
+}
+
+// strike takes an order off the list. Most orders begin and end between two
+// writings, so what is struck is cleared away now and then.
+func (c *changes) strike(at int) {
+	c.orders[at] = nil
+	if c.struck++; c.struck < 64+len(c.orders)/2 {
+		return
+	}
+	kept := c.orders[:0]
+	for _, o := range c.orders {
+		if o != nil {
+			o.listed = len(kept)
+			kept = append(kept, o)
+		}
+	}
+	clear(c.orders[len(kept):])
+	c.orders, c.struck = kept, 0
 }
 
 // Holding names a balance.
@@ -48,9 +67,8 @@ func (s *State) Changes() Changes {
 			}
 		},
 		Orders: func(yield func(Order) bool) {
-			for _, id := range s.changed.orders {
-				// An id may be listed twice, if its order came back after it was gone.
-				if o := s.orders[id]; o != nil && o.changed && !yield(s.view(o)) {
+			for _, o := range s.changed.orders {
+				if o != nil && !yield(s.view(o)) {
 					return
 				}
 			}
@@ -79,12 +97,13 @@ func (s *State) Committed() {
 		a := &s.accounts[slot]
 		a.changed, a.written = false, a.flags&existing != 0
 	}
-	for _, id := range s.changed.orders {
-		if o := s.orders[id]; o != nil {
+	for _, o := range s.changed.orders {
+		if o != nil {
 			o.changed, o.written = false, true
 		}
 	}
-	s.changed.accounts, s.changed.orders = s.changed.accounts[:0], s.changed.orders[:0]
+	clear(s.changed.orders)
+	s.changed.accounts, s.changed.orders, s.changed.struck = s.changed.accounts[:0], s.changed.orders[:0], 0
 	clear(s.changed.gone)
 }
 

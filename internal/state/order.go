@@ -10,6 +10,7 @@ type order struct {
 	progress
 	id, user           int64
 	kept               uint64 // the serial at which it was kept last
+	listed             int    // where it stands among the changed ones
 	market             int32
 	side               event.Side
 	kind               event.OrderType
@@ -122,8 +123,8 @@ func (s *State) insert(o *order) {
 
 func (s *State) orderChanged(o *order) {
 	if !o.changed {
-		o.changed = true
-		s.changed.orders = append(s.changed.orders, o.id)
+		o.changed, o.listed = true, len(s.changed.orders)
+		s.changed.orders = append(s.changed.orders, o)
 	}
 }
 
@@ -140,6 +141,9 @@ func (s *State) take(o *order) {
 	}
 	if o.written {
 		s.changed.setGone(o.id)
+	}
+	if o.changed {
+		s.changed.strike(o.listed)
 	}
 	o.written, o.changed = false, false
 }

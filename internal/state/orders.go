@@ -138,9 +138,22 @@ func (s *State) progressed(e *event.Order) {
 	if !s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen)) {
 		s.believe(o, &told)
 	}
-	o.updateTime, o.createTime = e.UpdateTime, e.CreateTime
-	o.makerFee, o.takerFee = amount.Of(e.MakerFee), amount.Of(e.TakerFee)
+	s.retell(o, e)
 	s.timeTaker(e)
+}
+
+// retell takes over what a restart may change in an order: times to the second,
+// rates to four decimals (wire 5).
+func (s *State) retell(o *order, e *event.Order) {
+	if o.updateTime != e.UpdateTime {
+		s.update(o)
+		o.updateTime = e.UpdateTime
+	}
+	maker, taker := amount.Of(e.MakerFee), amount.Of(e.TakerFee)
+	if o.createTime != e.CreateTime || !o.makerFee.Same(&maker) || !o.takerFee.Same(&taker) {
+		s.orderChanged(o)
+		o.createTime, o.makerFee, o.takerFee = e.CreateTime, maker, taker
+	}
 }
 
 // timeTaker sets the time of the taker's newest trade, which only its maker's

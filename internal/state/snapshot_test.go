@@ -11,7 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-func written(t testing.TB, s *State) []byte {
+func snapshotOf(t testing.TB, s *State) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := s.WriteSnapshot(&b); err != nil {
@@ -48,7 +48,7 @@ func TestSnapshotAndTailAtEveryOffset(t *testing.T) {
 	s := newPlayer(New(0))
 	for i := range len(log) + 1 {
 		s.play(t, log[:i])
-		tail := newPlayer(restored(t, written(t, s.State)))
+		tail := newPlayer(restored(t, snapshotOf(t, s.State)))
 		same(t, tail.State, s.State)
 		same(t, tail.play(t, log).State, whole.State)
 	}
@@ -86,11 +86,11 @@ func TestSnapshotAndTailAtRandomOffsets(t *testing.T) {
 	}
 	chain(t, log, offsets)
 	s := newPlayer(New(0)).play(t, log)
-	t.Logf("%d bytes of snapshot, %d unpacked", len(written(t, s.State)), len(s.contents()))
+	t.Logf("%d bytes of snapshot, %d unpacked", len(snapshotOf(t, s.State)), len(s.contents()))
 }
 
 func TestSnapshotIsRefused(t *testing.T) {
-	good := written(t, newPlayer(New(0)).play(t, dump(t, "real-2021-09.unify.jsonl.gz")).State)
+	good := snapshotOf(t, newPlayer(New(0)).play(t, dump(t, "real-2021-09.unify.jsonl.gz")).State)
 	resigned := func(change func(b []byte)) []byte {
 		b := slices.Clone(good)
 		change(b)
@@ -133,8 +133,8 @@ func TestSnapshotIsRefused(t *testing.T) {
 
 func TestEmptySnapshot(t *testing.T) {
 	s := New(17)
-	same(t, restored(t, written(t, s)), s)
-	if r := restored(t, written(t, s)); r.Complete() || r.Base() != 17 || r.Next() != 17 {
+	same(t, restored(t, snapshotOf(t, s)), s)
+	if r := restored(t, snapshotOf(t, s)); r.Complete() || r.Base() != 17 || r.Next() != 17 {
 		t.Errorf("complete %v, base %d, next %d", r.Complete(), r.Base(), r.Next())
 	}
 }

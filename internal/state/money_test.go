@@ -1,0 +1,61 @@
+package state
+
+import (
+	"testing"
+
+	"github.com/thaliumx/persistor/internal/amount"
+)
+
+// money checks what must always hold of a state, by sums of its own.
+func money(t testing.TB, s *State) {
+	t.Helper()
+	for _, problem := range moneyProblems(s) {
+		t.Errorf("at %d: %s", s.Next(), problem)
+	}
+}
+
+func moneyProblems(s *State) (problems []string) {
+	held := map[int32]amount.Amount{}
+	for id, o := range s.orders {
+		if id != o.id {
+			problems = append(problems, "an order under another id")
+		}
+		held[o.holds()] = held[o.holds()].Add(o.frozen)
+	}
+	sums := make([]amount.Amount, len(s.assets.names))
+	for i := range s.accounts {
+		a := &s.accounts[i]
+		sums[a.asset] = sums[a.asset].Add(a.total())
+		if !a.held.Equal(held[int32(i)]) {
+			problems = append(problems, s.nameOf(int32(i))+": "+a.held.String()+" held, orders hold "+held[int32(i)].String())
+		}
+		if a.flags&existing == 0 && (!a.available.IsZero() || !a.frozen.IsZero()) {
+			problems = append(problems, s.nameOf(int32(i))+": something, but it does not exist")
+		}
+	}
+	for i, sum := range sums {
+		want := amount.Amount{}
+		if i < len(s.money) {
+			m := &s.money[i]
+			want = m.Deposits.Sub(m.Withdrawals).Sub(m.Fees).Add(m.Adopted)
+		}
+		if !sum.Equal(want) {
+			problems = append(problems, s.assets.names[i]+": "+sum.String()+" in all, want "+want.String())
+		}
+	}
+	for i := range s.markets {
+		for side, k := range s.markets[i].books {
+			for at, o := range k.orders {
+				if s.orders[o.id] != o || !o.inBook || int(o.side) != side || int(o.market) != i || at > 0 && !after(k.orders[at-1], o) {
+					problems = append(problems, s.markets[i].name+": the book is out of order at "+s.nameOrder(o.id))
+				}
+			}
+		}
+	}
+	for _, o := range s.orders {
+		if want := o.rests() && !(s.op.put && s.op.taker == o.id); o.inBook != want {
+			problems = append(problems, s.nameOrder(o.id)+" is in the book or not, and should be otherwise")
+		}
+	}
+	return problems
+}
