@@ -51,8 +51,10 @@ type chunk struct {
 // reading, decoding and what fn does each have a core if there are that many.
 // ErrStop from fn ends the reading without being an error.
 func ReadEvents(ctx context.Context, log Log, from, until int64, fn func(*Event) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	d := &decoding{ctx: ctx, full: make(chan *chunk, chunksAhead), free: make(chan *chunk, chunksAhead)}
+	// A cancelled statement would cost the archive its session: the log is asked
+	// to stop by its sink.
+	wanted, cancel := context.WithCancel(ctx)
+	d := &decoding{ctx: wanted, full: make(chan *chunk, chunksAhead), free: make(chan *chunk, chunksAhead)}
 	for range chunksAhead {
 		d.free <- &chunk{}
 	}
@@ -128,6 +130,9 @@ func (d *decoding) Gap(first, last int64, reason string) error {
 // next is the room for one more event.
 func (d *decoding) next() (*Event, error) {
 	if d.chunk == nil {
+		if d.ctx.Err() != nil {
+			return nil, context.Cause(d.ctx)
+		}
 		select {
 		case d.chunk = <-d.free:
 		case <-d.ctx.Done():

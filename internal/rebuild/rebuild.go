@@ -115,19 +115,27 @@ func State(ctx context.Context, log Log, want Target) (Result, error) {
 // read applies the log from where the state ends. out is not nil where the log
 // does not go back so far; nothing has been applied then.
 func (r *Result) read(ctx context.Context, log Log, want Target) (out *eventlog.RangeError, err error) {
-	sink := eventlog.NewApplier(r.State)
 	next := r.State.Next()
 	if want.Offset < next {
 		return nil, &UnreachableError{want, next}
 	}
-	err = log.Read(ctx, next, want.Offset, &until{Applier: sink, time: want.Time})
-	r.Applied = sink.Records
+	r.Applied = 0
+	err = eventlog.ReadEvents(ctx, log.Log, next, want.Offset, func(e *eventlog.Event) error {
+		if e.Reason == "" {
+			if !want.Time.IsZero() && e.Time > want.Time.UnixMilli() {
+				return eventlog.ErrStop
+			}
+			r.Applied++
+		}
+		e.Apply(r.State)
+		return nil
+	})
 	out, ranged := errors.AsType[*eventlog.RangeError](err)
 	switch {
+	case ranged && want.Offset != eventlog.End && want.Offset > out.Next:
+		return nil, &FutureError{want.Offset, out.Next}
 	case !ranged || r.Applied > 0:
 		return nil, err
-	case want.Offset != eventlog.End && want.Offset > out.Next:
-		return nil, &FutureError{want.Offset, out.Next}
 	case next > out.Next:
 		return nil, err // the log is another one, or lost its end
 	}
@@ -169,18 +177,4 @@ func (s *Snapshots) find(ctx context.Context, below int64, before time.Time) (st
 		return found, ok, err
 	}
 	return store.SnapshotAt(ctx, s.Session, s.TopicID, below)
-}
-
-// until applies records up to one with a later timestamp.
-type until struct {
-	*eventlog.Applier
-	time time.Time
-}
-
-// Record stops where the target's time is passed.
-func (u *until) Record(r *eventlog.Record) error {
-	if !u.time.IsZero() && r.Time > u.time.UnixMilli() {
-		return eventlog.ErrStop
-	}
-	return u.Applier.Record(r)
 }
