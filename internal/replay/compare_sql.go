@@ -176,4 +176,4 @@ SELECT l.src_topic AS topic_id, l.src_partition AS partition, l.src_offset AS "o
     ON z.topic_id = l.src_topic AND z.partition = l.src_partition AND l.src_offset >= z.first AND l.src_offset < z.until
  WHERE NOT EXISTS (SELECT FROM {plan} p WHERE {l=old:identity})
  UNION ALL
-SELECT (p.new).src_topic, (p.new).src_partition, (p.new).src_offset FROM {plan} p WHERE p.new IS NOT NULL`
+SELECT (p.new).src_topic, (p.new).src_partition, (p.new).src_offset FROM {plan} p WHERE p.kind IN ('missing', 'different')`

@@ -120,6 +120,7 @@ func newShape(s store.Shape, all []string, unify int16) *shape {
 		"{l=old:identity}", equal("l.", "(p.old).", sh.Identity),
 		"{s=new:group}", equal("s.", "(p.new).", group),
 		"{s=gnew:group}", equal("s.", "(g.new).", group),
+		"{l=gnew:group}", equal("l.", "(g.new).", group),
 		"{s=lold:source}", equal("s.", "(l.old).", sources),
 		"{l=g:values}", "ROW("+prefixed("l", values)+")::record *= ROW("+prefixed("g", values)+")::record",
 		"{l=u:values}", "ROW("+prefixed("l", values)+")::record *= ROW("+prefixed("u", values)+")::record",
