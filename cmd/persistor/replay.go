@@ -81,9 +81,9 @@ func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
 	}
 	defer transport.CloseIdleConnections()
 	client := fetch.NewClient(transport, c.config.Kafka.Addr())
-	events, err := w.events(ctx, c, conn)
+	events, err := w.events(ctx, c, conn, client)
 	if err != nil {
-		return err
+		return withKafkaHint(err)
 	}
 	progress := &replay.Progress{Log: c.log}
 	if isTerminal(os.Stderr) {
@@ -111,13 +111,25 @@ func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
 	return w.conclude(c, report)
 }
 
-// events is the archive.
-func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn) (eventlog.Log, error) {
-	log, err := eventlog.Current(ctx, conn, c.config.Kafka.TopicPrefix+topics.UnifyEvents)
+// events is the archive and the topic; the archive alone where the topic is not
+// the one that was stored.
+func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn, client *fetch.Client) (eventlog.Log, error) {
+	topic := c.config.Kafka.TopicPrefix + topics.UnifyEvents
+	log, err := eventlog.Current(ctx, conn, topic)
+	if errors.Is(err, eventlog.ErrNoArchive) {
+		return nil, nil // nothing of it was ever stored
+	}
 	if err != nil {
 		return nil, err
 	}
-	return eventlog.NewArchive(conn, log.TopicID), nil
+	joined := eventlog.NewJoined(conn, log, eventlog.NewKafka(client, topic), eventlog.SeamOverlap)
+	if _, _, err := joined.Bounds(ctx); err != nil {
+		if _, other := errors.AsType[*eventlog.OtherTopicError](err); other {
+			return eventlog.NewArchive(conn, log.TopicID), nil
+		}
+		return nil, err
+	}
+	return joined, nil
 }
 
 func (w *replayWish) write(c *call, report *replay.Report) error {

@@ -51,9 +51,17 @@ func (r *Restorer) Restore(ctx context.Context, topicID int16, first, until int6
 	if err != nil {
 		return nil, err
 	}
+	out.due.size = out.SnapshotSize
+	if err := r.advance(ctx, out, topicID, until); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// advance applies the archive up to an offset.
+func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, until int64) error {
 	r.Next.Store(out.State.Next())
 	tail := &tail{Restored: out, restorer: r, ctx: ctx, topicID: topicID}
-	out.due.size = out.SnapshotSize
 	archive := eventlog.NewArchive(r.Session, topicID)
 	for out.State.Next() < until {
 		err := archive.Read(ctx, out.State.Next(), until, tail)
@@ -67,10 +75,10 @@ func (r *Restorer) Restore(ctx context.Context, topicID int16, first, until int6
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // tries is how many snapshots are tried before the log is read from its

@@ -67,7 +67,10 @@ func (r *run) repair(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "SELECT FROM dingir.ledger ORDER BY topic, partition FOR UPDATE"); err != nil {
 			return fmt.Errorf("lock the ledger: %w", err)
 		}
-		return r.checkLedger(ctx, tx)
+		if err := r.checkLedger(ctx, tx); err != nil {
+			return err
+		}
+		return r.repairState(ctx, tx)
 	})
 }
 

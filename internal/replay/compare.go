@@ -37,7 +37,11 @@ func (r *run) compare(ctx context.Context) (err error) {
 			}
 		}
 		r.Progress.Phase("compare the accounting", 0)
-		return r.compareNotes(ctx, tx)
+		if err := r.compareNotes(ctx, tx); err != nil {
+			return err
+		}
+		r.Progress.Phase("compare the state", 0)
+		return r.compareState(ctx, tx)
 	})
 }
 
@@ -64,7 +68,7 @@ func (r *run) checkLedger(ctx context.Context, tx pgx.Tx) error {
 		var next, high int64
 		err := tx.QueryRow(ctx, `SELECT next_offset, high_offset FROM dingir.ledger
 			WHERE topic = $1 AND partition = $2 AND topic_id = $3 AND first_offset = $4 AND moves = $5`,
-			s.Topic, s.Partition, s.TopicID, s.First, s.moves).Scan(&next, &high)
+			s.Topic, s.Partition, s.TopicID, s.First, s.Moves).Scan(&next, &high)
 		if err == nil && next < s.Next {
 			err = pgx.ErrNoRows
 		}

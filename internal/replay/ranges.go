@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
@@ -31,7 +29,6 @@ var tableOf = map[string]string{
 type span struct {
 	store.Position
 	topic      string // without prefix
-	moves      int64  // of the ledger, by operators
 	start, end int64
 	read       int64
 	holes      [][2]int64 // ranges inside [start, read), both ends included, that Kafka lacks
@@ -60,23 +57,6 @@ func (e *HaltedError) Error() string {
 
 // fixRange reads the ledger and Kafka's log starts: what this run covers.
 func (r *run) fixRange(ctx context.Context) error {
-	rows, err := r.conn.Query(ctx, "SELECT topic, partition, moves FROM dingir.ledger")
-	if err != nil {
-		return fmt.Errorf("read the ledger: %w", err)
-	}
-	type place struct {
-		topic     string
-		partition int32
-	}
-	moves := map[place]int64{}
-	var p place
-	var n int64
-	if _, err = pgx.ForEachRow(rows, []any{&p.topic, &p.partition, &n}, func() error {
-		moves[p] = n
-		return nil
-	}); err != nil {
-		return fmt.Errorf("read the ledger: %w", err)
-	}
 	positions, err := store.Positions(ctx, r.conn)
 	if err != nil {
 		return err
@@ -88,7 +68,7 @@ func (r *run) fixRange(ctx context.Context) error {
 			continue // another installation's in the same database
 		}
 		r.spans = append(r.spans, &span{
-			Position: pos, topic: topic, moves: moves[place{pos.Topic, pos.Partition}],
+			Position: pos, topic: topic,
 			start: pos.Next, end: pos.Next, read: pos.Next,
 		})
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -48,6 +49,10 @@ type run struct {
 	dark    []darkness
 	report  Report
 
+	partial      bool // the range ends before the ledger, as asked
+	mirror       live.Mirror
+	stateDiffers *live.Comparison // nil where it was not compared
+
 	logFirst, logLast, logRecords int64 // of unifyevents: timestamps in ms
 }
 
@@ -60,6 +65,7 @@ func (r *run) note(format string, args ...any) {
 // applies them if it is told to. Until then nothing live is changed, and then in
 // one transaction. The daemon may run meanwhile.
 func Replay(ctx context.Context, o Options) (*Report, error) {
+	partial := o.UntilOffset >= 0 || o.UntilTime != 0
 	if o.UntilTime == 0 {
 		o.UntilTime = forever
 	}
@@ -68,7 +74,7 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	r := &run{Options: o, conn: conn}
+	r := &run{Options: o, conn: conn, partial: partial}
 	if err := r.lock(ctx); err != nil {
 		return nil, err
 	}

@@ -98,7 +98,10 @@ func (r *run) summarize(ctx context.Context) error {
 		}
 		r.add(t)
 	}
-	return r.summarizeNotes(ctx, names)
+	if err := r.summarizeNotes(ctx, names); err != nil {
+		return err
+	}
+	return r.summarizeState(ctx)
 }
 
 func (r *run) add(t Table) {

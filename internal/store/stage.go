@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Shape is what one needs to know of a table of records to compare it with
@@ -48,6 +49,24 @@ func (b *Batch) Stage(ctx context.Context, conn *pgx.Conn, schema string) error 
 		if _, err := conn.PgConn().CopyFrom(ctx, stream, into); err != nil {
 			return fmt.Errorf("copy %d rows into %s.%s: %w", b.rows[id].n, schema, t.name, err)
 		}
+	}
+	return nil
+}
+
+// Executor is what runs statements: a session, or a transaction of it.
+type Executor interface {
+	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
+}
+
+// WriteState runs the batch's statements for balances, open_orders and state,
+// and nothing else of it, in the transaction of who calls it, who holds the
+// ledger's row of unifyevents.
+func (b *Batch) WriteState(ctx context.Context, tx Executor) error {
+	var s strings.Builder
+	b.state.rowStatement(&s)
+	b.state.changeStatements(&s)
+	if _, err := tx.Exec(ctx, s.String()); err != nil {
+		return fmt.Errorf("write the state: %w", err)
 	}
 	return nil
 }
