@@ -129,7 +129,7 @@ func (s *State) beginOperation() {
 	if !badFrozen {
 		s.pass(frozenHeld, 1)
 	}
-	if s.op.put && !s.op.ended {
+	if s.op.put {
 		s.rest(s.op.taker)
 	}
 	s.op = operation{touched: s.op.touched[:0]}

@@ -53,7 +53,7 @@ func moneyProblems(s *State) (problems []string) {
 		}
 	}
 	for _, o := range s.orders {
-		if want := o.rests() && !(s.op.put && s.op.taker == o.id); o.inBook != want {
+		if o.inBook != o.rests() && !(s.op.put && s.op.taker == o.id) {
 			problems = append(problems, s.nameOrder(o.id)+" is in the book or not, and should be otherwise")
 		}
 	}

@@ -207,8 +207,8 @@ func (s *State) believe(o *order, told *progress) {
 	}
 }
 
-// known finds an open order, also one that came back. Another user's under the
-// same id is not it.
+// known finds an open order, also one that came back. Where the id is another
+// user's by now, the engine does not know the order that had it.
 func (s *State) known(id, user int64) *order {
 	o := s.orders[id]
 	if o == nil {
@@ -216,7 +216,8 @@ func (s *State) known(id, user int64) *order {
 	} else if o.doubted {
 		s.learnOrder(o, true)
 	}
-	if o == nil || o.user != user {
+	if o != nil && o.user != user {
+		s.vanish(o, "its id is of an order of user "+text(user))
 		return nil
 	}
 	return o
@@ -242,10 +243,11 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 		s.freeze(slot, frozen.Neg())
 	}
 	s.open(o, frozen)
+	taking := s.op.put && s.op.taker == o.id
 	if e.ID > s.lastOrder {
-		s.lastOrder, s.ordersFollow = e.ID, true
+		s.lastOrder, s.ordersFollow = e.ID, s.ordersFollow || taking
 	}
-	if !(s.op.put && s.op.taker == o.id) && o.rests() {
+	if !taking && o.rests() {
 		s.markets[o.market].books[o.side].insert(o)
 	}
 	return o
