@@ -74,13 +74,14 @@ func (s *State) reach(offset, at int64) bool {
 // Gap passes over offsets, both included, that have no record to apply. Reason
 // "control" says that nothing happened there. With any other, what was there is
 // unknown: the state is incomplete from then on, ids may jump, and every balance
-// is unknown until a later record tells it.
+// is unknown until a later record tells it. So it is where first is beyond Next.
 func (s *State) Gap(first, last int64, reason string) {
 	if last < s.next {
 		return
 	}
+	hole := first > s.next
 	s.next = last + 1
-	if reason == "control" {
+	if reason == "control" && !hole {
 		return
 	}
 	s.complete, s.ordersFollow, s.tradesFollow = false, false, false
@@ -92,7 +93,12 @@ func (s *State) Gap(first, last int64, reason string) {
 			s.changed.accounts = append(s.changed.accounts, int32(i))
 		}
 	}
-	// No undo may reach over the gap, and no question can be answered behind it.
+	s.forgetJournal()
+}
+
+// forgetJournal ends what can be undone, where a new time begins; nor can any
+// question be answered any more.
+func (s *State) forgetJournal() {
 	for s.journal.records.len() > 0 {
 		s.forgetOldest()
 	}
