@@ -17,7 +17,7 @@ import (
 // archiveReader reads the event log and makes rows of it.
 type archiveReader struct {
 	decoder event.Decoder
-	unify   event.Unify
+	unify   event.Unify // the record decoded last
 	imager  store.Imager
 }
 
@@ -100,21 +100,36 @@ func (s *segment) read(data []byte, take func(store.Archived) error) error {
 }
 
 // scanArchive reads slots of the event log.
-func (s *scanner) scanArchive(ctx context.Context, u *unit) error {
+func (s *scanner) scanArchive(ctx context.Context, u *unit) (err error) {
 	since := int64(0)
 	if !s.audit.options.Since.IsZero() {
 		since = s.audit.options.Since.UnixMicro()
 	}
-	damaged := func(d damage) { s.tally.Damaged = append(s.tally.Damaged, d) }
+	var r *rebuild
+	if u.State {
+		if r, err = s.audit.rebuilt(ctx, s.conn, u.From, s.audit.state.Exchange.Gaps); err != nil {
+			return err
+		}
+	}
+	damaged := func(d damage) {
+		s.tally.Damaged = append(s.tally.Damaged, d)
+		if r != nil {
+			r.damaged(d)
+		}
+	}
 	for n := u.FirstSlot; n < u.EndSlot; n++ {
 		in := s.audit.state.Slots[n]
-		err := segments(ctx, s.conn, in, func(r store.Archived) error {
-			addSpan(s.tally.Archived, in.TopicID, span{1, r.Time, r.Time})
-			id, row, ok := s.row(in.TopicID, r)
-			if !ok {
+		err := segments(ctx, s.conn, in, func(rec store.Archived) error {
+			addSpan(s.tally.Archived, in.TopicID, span{1, rec.Time, rec.Time})
+			e := s.decode(rec)
+			if r != nil {
+				r.apply(rec.Offset, rec.Time, e)
+			}
+			if e == nil {
 				s.tally.Unreadable[in.TopicID]++
 				return nil
 			}
+			id, row := s.row(in.TopicID, rec)
 			if row.time < since {
 				return nil
 			}
@@ -126,16 +141,16 @@ func (s *scanner) scanArchive(ctx context.Context, u *unit) error {
 			return err
 		}
 	}
+	if r != nil {
+		return s.checkSnapshot(ctx, u, r)
+	}
 	return nil
 }
 
-// row makes the row that a record of unifyevents is in its table; false where it
-// is a reject there. The row is valid until the next call.
-func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record, bool) {
-	if a.decoder.Unify(r.Key, r.Value, &a.unify) != nil {
-		return 0, record{}, false
-	}
-	var id tableID
+// row makes the row that the record just decoded is in its table. It is valid
+// until the next call.
+func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record) {
+	id := users
 	switch a.unify.Kind {
 	case event.KindTrade:
 		id = trades
@@ -147,11 +162,7 @@ func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record, b
 		id = withdrawals
 	case event.KindTransfer:
 		id = transfers
-	case event.KindUser:
-		id = users
-	default:
-		return 0, record{}, false
 	}
 	src := store.Source{TopicID: topicID, Offset: r.Offset, Hash: int64(xxhash.Sum64(r.Value))}
-	return id, id.parse(a.imager.Unify(src, store.ClampTime(r.Time), &a.unify)), true
+	return id, id.parse(a.imager.Unify(src, store.ClampTime(r.Time), &a.unify))
 }

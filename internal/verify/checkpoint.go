@@ -22,13 +22,14 @@ type work struct {
 	Units      []unit
 	Done       []bool // of Units
 	Slots      []slot
+	Exchange   exchangePlan
 	Tally      *tally
 
 	saved time.Time
 }
 
 // checkpointVersion changes with the meaning of what a checkpoint holds.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 // checkpointEvery bounds what a kill costs, and what writing costs.
 const checkpointEvery = 10 * time.Second

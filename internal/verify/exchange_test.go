@@ -3,12 +3,15 @@ package verify
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/ingest"
+	"github.com/thaliumx/persistor/internal/live"
+	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/testenv"
 	"github.com/thaliumx/persistor/internal/topics"
@@ -26,6 +29,13 @@ type feed struct {
 	logs    map[string][]*feedLog
 	sent    int
 	rejects int
+
+	// As the daemon keeps it.
+	state     *state.State
+	unify     event.Unify
+	latest    int64 // ms
+	snapshots int   // every so many batches
+	batches   int
 }
 
 type feedLog struct {
@@ -43,7 +53,7 @@ func newFeed(t testing.TB, configure func(*exchange.Config)) *feed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &feed{t: t, x: x, batch: store.NewBatch(), logs: map[string][]*feedLog{},
+	f := &feed{t: t, x: x, state: state.New(0), snapshots: 2, batch: store.NewBatch(), logs: map[string][]*feedLog{},
 		o: store.Options{URL: testenv.Database(t), SynchronousCommit: false}}
 	if _, err := store.Migrate(t.Context(), f.o); err != nil {
 		t.Fatal(err)
@@ -93,6 +103,8 @@ func (f *feed) record(m exchange.Message) {
 	l.next++
 	hash := ingest.Hash(m.Value)
 	if m.Topic == topics.UnifyEvents {
+		_ = live.Apply(f.state, &event.Decoder{}, &f.unify, offset, at, m.Key, m.Value)
+		f.latest = max(f.latest, at)
 		if err := f.batch.Archive(p, offset, at, m.Key, m.Value, []byte{0}); err != nil {
 			f.t.Fatal(err)
 		}
@@ -110,14 +122,46 @@ func (f *feed) flush() {
 	if f.batch.Empty() {
 		return
 	}
+	unify := f.logs[topics.UnifyEvents][0]
+	if f.snapshots > 0 && f.state.Next() > unify.expected {
+		f.putState(f.batch.Partition(unify.Log, unify.expected, 0))
+	}
 	if err := store.Write(f.t.Context(), f.conn, f.batch); err != nil {
 		f.t.Fatal(err)
 	}
+	f.state.Committed()
 	f.batch.Reset()
 	for _, logs := range f.logs {
 		for _, l := range logs {
 			l.expected = l.next
 		}
+	}
+}
+
+// putState writes what has changed of the state, and a snapshot now and then.
+func (f *feed) putState(p *store.Progress) {
+	s, latest := f.state, time.UnixMilli(f.latest).UTC()
+	f.batch.State(p, 0, store.StateRow{Base: s.Base(), Next: s.Next(), Complete: s.Complete(), Provisional: s.Provisional(),
+		LastOrderID: s.LastOrderID(), LastTradeID: s.LastTradeID(), Mismatches: s.Mismatches(), Latest: latest})
+	changes := s.Changes()
+	for h := range changes.GoneBalances {
+		f.batch.DropBalance(h.UserID, h.Asset)
+	}
+	for b := range changes.Balances {
+		f.batch.PutBalance((*store.Holding)(&b))
+	}
+	for id := range changes.GoneOrders {
+		f.batch.DropOrder(id)
+	}
+	for o := range changes.Orders {
+		f.batch.PutOrder((*store.OpenOrder)(&o))
+	}
+	if f.batches++; f.batches%f.snapshots == 0 {
+		one, err := store.NewSnapshot(p.TopicID, s.Next(), latest, s.WriteSnapshot)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.batch.Snapshot(one)
 	}
 }
 
@@ -174,6 +218,17 @@ func TestExchange(t *testing.T) {
 			}
 			if r.Total != 0 {
 				t.Errorf("%d differences", r.Total)
+			}
+			if s := r.State; s == nil || !s.Checked || s.Snapshots != 2 || s.NextOffset != int64(f.x.NextOffset()) || len(r.Money) != 4 {
+				t.Errorf("state %+v, money %+v", s, r.Money)
+			}
+			for _, m := range r.Money {
+				t.Logf("%+v", m)
+			}
+			for _, d := range r.Findings {
+				if d.Kind != OnlyInTable && d.Kind != OnlyInLog {
+					t.Log(d)
+				}
 			}
 			for _, one := range r.Tables {
 				if one.Unproven > 0 || one.Altered > 0 || one.Earlier > 0 {

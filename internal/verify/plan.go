@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,8 +21,12 @@ type unit struct {
 	Begin, End    time.Time // of the chunk; zero for a table without
 	Older         bool      // all of it is before Since: looked at in need only
 
-	// Slots of the archive, without EndSlot.
+	// Slots of the archive, without EndSlot. With State the state is rebuilt from
+	// the snapshot at From, or from nothing where that is negative, and compared
+	// with the one at Until.
 	FirstSlot, EndSlot int32
+	State              bool
+	From, Until        int64
 }
 
 // pageRange are pages of a table, without Until; the last one has none.
@@ -108,41 +113,126 @@ func cut(u unit, pages int64) (list []unit) {
 	}
 }
 
-// planArchive divides the event log of all incarnations of unifyevents.
-func (a *audit) planArchive(ctx context.Context) error {
+// planArchive divides the event log of all incarnations of unifyevents, that of
+// the present one where snapshots of the state are.
+func (a *audit) planArchive(ctx context.Context) (err error) {
+	e := &a.state.Exchange
+	if *e, err = a.exchange(ctx); err != nil {
+		return err
+	}
 	const what = "look what the event log has"
 	rows, err := a.tx.Query(ctx, `SELECT topic_id, first_offset, last_offset, records, last_time
 		FROM dingir.event_log ORDER BY topic_id, first_offset`)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	var p slotPlan
+	p.cuts, p.cutID = e.Snapshots, e.TopicID
+	since := a.options.Since
+	begun := map[int16]bool{}
 	var s slot
 	var last int64
-	var records, inSlot int32
+	var records int32
 	var latest time.Time
-	open := false
-	var first slot
 	_, err = pgx.ForEachRow(rows, []any{&s.TopicID, &s.From, &last, &records, &latest}, func() error {
-		if latest.Before(a.options.Since.Add(-margin)) && !a.options.Since.IsZero() {
-			return nil
+		s.Until = last + 1
+		switch {
+		case since.IsZero(), begun[s.TopicID], !latest.Before(since.Add(-margin)):
+			begun[s.TopicID] = true
+			p.add(s, records)
+		case s.TopicID == e.TopicID:
+			p.skip(s, records)
 		}
-		if n := len(a.state.Slots); open && first.TopicID == s.TopicID && inSlot < slotRecords {
-			a.state.Slots[n-1].Until = max(a.state.Slots[n-1].Until, last+1)
-		} else {
-			first, open, inSlot = s, true, 0
-			s.Until = last + 1
-			a.state.Slots = append(a.state.Slots, s)
-		}
-		inSlot += records
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	for i := range a.state.Slots {
-		a.state.Units = append(a.state.Units, unit{FirstSlot: int32(i), EndSlot: int32(i) + 1})
+	a.state.Slots = p.slots
+	for first := 0; first < len(p.slots); {
+		u := unit{FirstSlot: int32(first), EndSlot: int32(first) + 1}
+		if s := p.slots[first]; s.TopicID == e.TopicID {
+			u.From, u.Until, u.State = e.between(s.From)
+			if (first == 0 || p.slots[first-1].TopicID != e.TopicID) && !since.IsZero() && s.From > max(u.From, e.Base) {
+				u.State = false // what is before is not read
+			}
+			for u.State && int(u.EndSlot) < len(p.slots) && p.slots[u.EndSlot].TopicID == e.TopicID && p.slots[u.EndSlot].From < u.Until {
+				u.EndSlot++
+			}
+		}
+		a.state.Units = append(a.state.Units, u)
+		first = int(u.EndSlot)
 	}
 	return nil
+}
+
+// between returns the snapshots before and behind an offset; false without one
+// behind it.
+func (e *exchangePlan) between(offset int64) (from, until int64, ok bool) {
+	n, _ := slices.BinarySearch(e.Snapshots, offset+1)
+	if from = -1; n > 0 {
+		from = e.Snapshots[n-1]
+	}
+	if n == len(e.Snapshots) {
+		return from, 0, false
+	}
+	return from, e.Snapshots[n], true
+}
+
+// slotPlan makes slots of segments.
+type slotPlan struct {
+	slots   []slot
+	records int32 // in the last one
+	cuts    []int64
+	cutID   int16 // the topic that the cuts are of
+
+	skipped []slot // since the last cut, of one topic: taken if more follows
+	counts  []int32
+}
+
+// skip passes over a segment that is too old, unless it lies behind the last
+// snapshot before what is not.
+func (p *slotPlan) skip(s slot, records int32) {
+	n, _ := slices.BinarySearch(p.cuts, s.Until)
+	cut := int64(-1)
+	if n > 0 {
+		cut = p.cuts[n-1]
+	}
+	keep := 0
+	for keep < len(p.skipped) && p.skipped[keep].Until <= cut {
+		keep++
+	}
+	p.skipped, p.counts = append(p.skipped[keep:], s), append(p.counts[keep:], records)
+}
+
+func (p *slotPlan) add(s slot, records int32) {
+	if len(p.skipped) > 0 && p.skipped[0].TopicID == s.TopicID {
+		skipped, counts := p.skipped, p.counts
+		p.skipped = nil
+		for i, one := range skipped {
+			p.add(one, counts[i])
+		}
+	}
+	for s.TopicID == p.cutID && len(p.cuts) > 0 && p.cuts[0] < s.Until {
+		cut := p.cuts[0]
+		p.cuts = p.cuts[1:]
+		if cut > s.From {
+			p.put(slot{s.TopicID, s.From, cut}, 0)
+			s.From = cut
+		}
+		p.records = slotRecords // the next one begins anew
+	}
+	p.put(s, records)
+}
+
+func (p *slotPlan) put(s slot, records int32) {
+	n := len(p.slots)
+	if n > 0 && p.slots[n-1].TopicID == s.TopicID && p.records < slotRecords {
+		p.slots[n-1].Until = s.Until
+		p.records += records
+		return
+	}
+	p.slots, p.records = append(p.slots, s), records
 }
 
 // String names the unit for errors.

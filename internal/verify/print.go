@@ -3,56 +3,106 @@ package verify
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
 // Write shows the report to people.
 func (r *Report) Write(w io.Writer) error {
-	for _, part := range []func(io.Writer) error{r.writePositions, r.writeTables} {
+	for _, part := range []func(io.Writer) error{r.writePositions, r.writeTables, r.writeState, r.writeMoney} {
 		if err := part(w); err != nil {
 			return err
 		}
 	}
-	list(w, "findings, which are no differences by themselves:", r.Findings)
-	list(w, "differences:", r.Differences)
-	var err error
-	switch {
-	case r.Total > int64(len(r.Differences)):
-		_, err = fmt.Fprintf(w, "%d differences, of which %d are listed\n", r.Total, len(r.Differences))
-	case r.Total > 0:
-		_, err = fmt.Fprintf(w, "%d differences\n", r.Total)
-	case r.Since != nil:
-		_, err = fmt.Fprintf(w, "since %s every position of %d partitions is accounted for exactly once\n",
-			r.Since.UTC().Format("2006-01-02T15:04:05Z"), len(r.Partitions))
-	default:
-		_, err = fmt.Fprintf(w, "every position of %d partitions is accounted for exactly once\n", len(r.Partitions))
-	}
+	writeList(w, "findings, which are no differences by themselves:", r.Findings)
+	writeList(w, "differences:", r.Differences)
+	_, err := fmt.Fprintln(w, r.verdict())
 	return err
 }
 
-func list(w io.Writer, heading string, d []Difference) {
+// verdict is the last line.
+func (r *Report) verdict() string {
+	switch {
+	case r.Total == 1:
+		return "1 difference"
+	case r.Total > int64(len(r.Differences)):
+		return fmt.Sprintf("%d differences, of which %d are listed", r.Total, len(r.Differences))
+	case r.Total > 0:
+		return fmt.Sprintf("%d differences", r.Total)
+	}
+	s := fmt.Sprintf("every position of %d partitions is accounted for exactly once", len(r.Partitions))
+	if r.Since != nil {
+		s = "since " + r.Since.UTC().Format("2006-01-02T15:04:05Z") + " " + s
+	}
+	if r.State != nil && r.State.Checked {
+		s += "; the state is what the event log makes, and money adds up"
+	}
+	return s
+}
+
+func writeList(w io.Writer, heading string, d []Difference) {
 	if len(d) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%s\n", heading)
+	fmt.Fprintln(w, heading)
 	for _, one := range d {
 		fmt.Fprintf(w, "  %s\n", one)
 	}
 	fmt.Fprintln(w)
 }
 
-func columns(w io.Writer) *tabwriter.Writer {
-	return tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+// A grid is a table of text. Columns in which nothing stands but what goes
+// without saying are left out.
+type grid struct {
+	heads []string
+	rows  [][]string
+	keep  int // so many columns always stay
+}
+
+func (g *grid) add(cells ...any) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = fmt.Sprint(c)
+		if n, ok := c.(int64); ok {
+			row[i] = thousands(n)
+		}
+	}
+	g.rows = append(g.rows, row)
+}
+
+func (g *grid) write(w io.Writer) error {
+	shown := func(column int) bool {
+		return column < g.keep || slices.ContainsFunc(g.rows, func(r []string) bool { return r[column] != "0" && r[column] != "-" })
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range append([][]string{g.heads}, g.rows...) {
+		for i, cell := range row {
+			if shown(i) {
+				fmt.Fprint(t, cell, "\t")
+			}
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 func (r *Report) writePositions(w io.Writer) error {
-	t := columns(w)
-	fmt.Fprintln(t, "topic\tpartition\tfirst\tnext\trows\trejects\tduplicates\tgaps\tarchived\t")
+	g := grid{heads: strings.Split("topic,partition,first,next,rows,rejects,duplicates,gaps,archived", ","), keep: 5}
 	for _, p := range r.Partitions {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n",
-			p.Topic, p.Partition, p.FirstOffset, p.NextOffset, p.Rows, p.Rejects, p.Duplicates, p.Gaps, p.Archived)
+		g.add(p.Topic, p.Partition, p.FirstOffset, p.NextOffset, p.Rows, p.Rejects, p.Duplicates, p.Gaps, p.Archived)
 	}
-	if err := t.Flush(); err != nil {
+	if err := g.write(w); err != nil {
 		return err
 	}
 	for _, p := range r.Partitions {
@@ -61,7 +111,7 @@ func (r *Report) writePositions(w io.Writer) error {
 		}
 	}
 	for _, h := range r.History {
-		fmt.Fprintf(w, "%d rows come from an earlier %s (topics.id %d) and are not judged\n", h.Rows, h.Topic, h.TopicID)
+		fmt.Fprintf(w, "%s rows come from an earlier %s (topics.id %d) and are not judged\n", thousands(h.Rows), h.Topic, h.TopicID)
 	}
 	_, err := fmt.Fprintln(w)
 	return err
@@ -69,17 +119,59 @@ func (r *Report) writePositions(w io.Writer) error {
 
 // writeTables shows how rows and archived records agree.
 func (r *Report) writeTables(w io.Writer) error {
-	t := columns(w)
-	fmt.Fprintln(t, "table\trows\tin the log\tonly rows\tonly in the log\tearlier\tlater\trejected\taltered\tother form\tunproven\t")
+	g := grid{heads: strings.Split("table,rows,in the event log,only a row,only in the log,earlier,later,rejected,altered,other form,unproven", ","), keep: 3}
 	for _, one := range r.Tables {
-		archived := fmt.Sprint(one.Records)
+		archived := thousands(one.Records)
 		if one.Table == hot[balanceChanges].name {
 			archived = "-"
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", one.Table, one.Rows, archived, one.OnlyInTable, one.OnlyInLog,
-			one.Earlier, one.Later, one.Rejected, one.Altered, one.OtherForm, one.Unproven)
+		g.add(one.Table, one.Rows, archived, one.OnlyInTable, one.OnlyInLog, one.Earlier, one.Later, one.Rejected, one.Altered, one.OtherForm, one.Unproven)
 	}
-	if err := t.Flush(); err != nil {
+	if err := g.write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+func (r *Report) writeState(w io.Writer) error {
+	s := r.State
+	if s == nil {
+		return nil
+	}
+	fmt.Fprintf(w, "state before offset %s: %s balances, %s open orders", thousands(s.NextOffset), thousands(s.Balances), thousands(s.OpenOrders))
+	for _, mark := range []struct {
+		is   bool
+		text string
+	}{
+		{s.Checked, ", as the event log makes them"}, {!s.Checked, ", not checked"},
+		{!s.Complete, ", incomplete"}, {s.Provisional, ", provisional"},
+	} {
+		if mark.is {
+			fmt.Fprint(w, mark.text)
+		}
+	}
+	fmt.Fprintf(w, "; %d snapshots checked\n", s.Snapshots)
+	if len(s.Failed) > 0 {
+		fmt.Fprint(w, "the log contradicts itself:")
+		for _, name := range slices.Sorted(maps.Keys(s.Failed)) {
+			fmt.Fprintf(w, " %s %s", name, thousands(s.Failed[name]))
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+func (r *Report) writeMoney(w io.Writer) error {
+	if len(r.Money) == 0 {
+		return nil
+	}
+	g := grid{heads: strings.Split("asset,balances,deposits,withdrawals,fees,adopted,times,off,frozen,held by orders,below zero", ","), keep: 5}
+	for _, m := range r.Money {
+		g.add(m.Asset, m.Balances, m.Deposits, m.Withdrawals, m.Fees, m.Adopted, m.AdoptedTimes, m.Off, m.Frozen, m.Held, m.Negative)
+	}
+	if err := g.write(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)

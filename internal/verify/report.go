@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,8 @@ type Report struct {
 	Partitions  []Partition  `json:"partitions"`
 	History     []History    `json:"history,omitempty"`
 	Tables      []Table      `json:"tables"`
+	State       *StateReport `json:"state,omitempty"`
+	Money       []AssetMoney `json:"money,omitempty"`
 	Differences []Difference `json:"differences"`
 
 	// Findings are worth to be known and no differences by themselves.
@@ -83,10 +86,27 @@ const (
 	Forged     = "forged"       // a row that claims a position where the event log has another record
 )
 
+// The kinds of differences in the state and the money.
+const (
+	RowState      = "state"      // the row of dingir.state
+	BalanceState  = "balance"    // a row of balances
+	OrderState    = "open order" // a row of open_orders
+	SnapshotState = "snapshot"   // a snapshot of the state
+	MoneyOff      = "money"      // balances that are not what came in less what went out
+)
+
+// Kinds that are differences unless the event log makes the tables so: an engine
+// that crashed.
+const (
+	FrozenOff       = "frozen"   // what is frozen is not what open orders hold
+	NegativeBalance = "negative" // balances below zero
+)
+
 // The kinds of findings.
 const (
 	OnlyInTable = "only in the table" // a row that the event log does not have
 	OnlyInLog   = "only in the log"   // an archived record without a row
+	Unchecked   = "unchecked"         // what could not be compared
 	Unproven    = "unproven"          // a row that the engine would not have written so
 )
 
@@ -106,6 +126,8 @@ type Difference struct {
 	Table  string     `json:"table,omitempty"`
 	ID     *int64     `json:"id,omitempty"`              // of a trade, order or user
 	Log    *int64     `json:"archived_offset,omitempty"` // of the record in the event log
+	Next   *int64     `json:"next_offset,omitempty"`     // of a state: the first offset that is not in it
+	Asset  string     `json:"asset,omitempty"`
 	Time   *time.Time `json:"time,omitempty"`
 	Detail string     `json:"detail"`
 }
@@ -129,8 +151,9 @@ func (d Difference) String() string {
 		}
 		s += fmt.Sprintf("topic %s partition %d %s", d.Topic, d.Partition, where)
 	}
-	for len(s) > 0 && s[len(s)-1] == ' ' {
-		s = s[:len(s)-1]
+	if d.Next != nil {
+		s += fmt.Sprintf("before offset %d", *d.Next)
 	}
-	return s + ": " + d.Detail
+	s += d.Asset
+	return strings.TrimSuffix(strings.TrimSpace(s), ":") + ": " + d.Detail
 }

@@ -209,8 +209,10 @@ func (c *comparison) readRecords(ctx context.Context, group map[int64]bool, slot
 	shift := c.state.Tally.Buckets[c.id].Shift
 	for _, s := range slots {
 		err := segments(ctx, c.tx.Conn(), s, func(r store.Archived) error {
-			id, row, ok := c.reader.row(s.TopicID, r)
-			if ok && id == c.id && group[id.bucketKey(&row)>>shift] {
+			if c.reader.decode(r) == nil {
+				return nil
+			}
+			if id, row := c.reader.row(s.TopicID, r); id == c.id && group[id.bucketKey(&row)>>shift] {
 				list = append(list, id.entry(&row))
 			}
 			return nil

@@ -30,6 +30,10 @@ type tally struct {
 	Unreadable map[int16]int64 // of them
 	Damaged    []damage
 	Listed     []Difference
+
+	Snapshots  int64 // of the state that are what the event log makes
+	States     []Difference
+	StateNotes []Difference
 }
 
 // span is how many of something there are, and from where to where.
@@ -115,6 +119,9 @@ func (t *tally) merge(o *tally, listed int) {
 	}
 	t.Misplaced = append(t.Misplaced, o.Misplaced...)
 	t.Damaged = append(t.Damaged, o.Damaged...)
+	t.Snapshots += o.Snapshots
+	t.States = append(t.States, o.States...)
+	t.StateNotes = append(t.StateNotes, o.StateNotes...)
 	t.Listed = append(t.Listed, o.Listed[:min(len(o.Listed), max(listed-len(t.Listed), 0))]...)
 }
 

@@ -119,6 +119,9 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 	if err := a.compare(ctx); err != nil {
 		return Report{}, err
 	}
+	if err := a.reportState(ctx); err != nil {
+		return Report{}, err
+	}
 	a.forget()
 	return a.report, nil
 }
