@@ -56,6 +56,20 @@ SELECT market, side, price, sum(remain) AS amount, count(*) AS orders
  GROUP BY market, side, price;
 COMMENT ON VIEW dingir.order_book IS 'Open limit orders by market, side and price.';
 
+-- The engine tells a balance twice: by what happened, and on balances. Times
+-- there are whole seconds, so any of the newest second's rows may be the last.
+CREATE VIEW dingir.balance_audit AS
+SELECT b.user_id, b.asset, b.available + b.frozen AS balance, n.balance AS told, n.time AS told_at,
+       EXISTS (SELECT FROM dingir.balance_changes c
+                WHERE c.user_id = b.user_id AND c.asset = b.asset AND c.time = n.time
+                  AND c.balance = b.available + b.frozen) AS agrees
+  FROM dingir.balances b
+ CROSS JOIN LATERAL (SELECT c.balance, c.time FROM dingir.balance_changes c
+                      WHERE c.user_id = b.user_id AND c.asset = b.asset ORDER BY c.time DESC LIMIT 1) n
+ WHERE b.known;
+COMMENT ON VIEW dingir.balance_audit IS 'Each balance beside the newest row of balance_changes. What is still on its way shows as not agreeing.';
+COMMENT ON COLUMN dingir.balance_audit.agrees IS 'Whether a row of the newest second says the same.';
+
 CREATE TABLE dingir.state (
     one           bool PRIMARY KEY DEFAULT true CHECK (one),
     complete      bool NOT NULL,

@@ -28,6 +28,10 @@ type Ingest struct {
 	// it. It costs some of the throughput, and only a benchmark that wants to
 	// know how much does without: no rebuild can go beyond what was read so.
 	EventLog bool
+
+	// AuditEvery is how often some of the state's balances are compared with
+	// those that the engine sent; 0: never. A round takes some milliseconds.
+	AuditEvery time.Duration
 }
 
 // DefaultIngest has the measured optimum of a small machine.
@@ -38,6 +42,7 @@ func DefaultIngest() Ingest {
 		BatchBytes:   4 << 20,
 		OutageGrace:  10 * time.Second,
 		EventLog:     true,
+		AuditEvery:   time.Minute,
 	}
 }
 
@@ -47,6 +52,7 @@ func (i *Ingest) settings() []setting {
 		{name: "batch-records", value: countValue(&i.BatchRecords), usage: "most records in one transaction"},
 		{name: "batch-bytes", value: bytesValue(&i.BatchBytes), usage: "most bytes in one answer of Kafka, for each worker; one larger message still comes"},
 		{name: "outage-grace", value: durationValue(&i.OutageGrace), usage: "how long Kafka or the database may be away before /readyz says so"},
+		{name: "audit-every", value: durationValue(&i.AuditEvery), usage: "how often some of the reconstructed balances are compared with balance_changes; 0: never"},
 		{name: "event-log", value: boolValue(&i.EventLog), usage: "keep the archive of unifyevents and the exchange's state; false is for benchmarks only: what is read meanwhile is noted as skipped, and no rebuild will have it"},
 	}
 }
@@ -61,6 +67,9 @@ func (i *Ingest) Validate() error {
 		return fmt.Errorf("%s: %d is not between 1 and 1000000", label("batch-records"), i.BatchRecords)
 	case i.BatchBytes < 1<<10 || i.BatchBytes > most:
 		return fmt.Errorf("%s: %s is not between 1KiB and 1GiB", label("batch-bytes"), formatBytes(i.BatchBytes))
+	}
+	if err := within("audit-every", i.AuditEvery, 0, 24*time.Hour); err != nil {
+		return err
 	}
 	return within("outage-grace", i.OutageGrace, 0, time.Hour)
 }

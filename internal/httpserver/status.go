@@ -37,6 +37,32 @@ type Status struct {
 	Conflicts      int64 `json:"conflicts"`        // since the start
 	Mismatches     int64 `json:"state_mismatches"` // of the reconstructed state, ever
 	Rates          Rates `json:"rates"`
+
+	// State is the exchange's, as reconstructed from unifyevents. Only the process
+	// that reads that topic has it.
+	State *Exchange `json:"state,omitempty"`
+}
+
+// Exchange is the reconstructed state as committed last.
+type Exchange struct {
+	BaseOffset  int64            `json:"base_offset"`
+	NextOffset  int64            `json:"next_offset"`
+	Complete    bool             `json:"complete"`    // the log begins with the exchange and nothing of it is missing
+	Provisional bool             `json:"provisional"` // the last operation may not be at its end
+	Users       int              `json:"users"`
+	OpenOrders  int              `json:"open_orders"`
+	LastOrderID int64            `json:"last_order_id"`
+	LastTradeID int64            `json:"last_trade_id"`
+	Mismatches  int64            `json:"mismatches"`
+	Checks      map[string]int64 `json:"failed_checks"` // how often each failed; those that never did are left out
+	Audit       *Audit           `json:"balance_audit,omitempty"`
+}
+
+// Audit is the comparison of the state's balances with balance_changes.
+type Audit struct {
+	At          time.Time `json:"at"`
+	Checked     int64     `json:"checked"` // balances compared since the start
+	Differences int       `json:"differences"`
 }
 
 // Healthy says that the process is alive and its loops turn.

@@ -34,6 +34,7 @@ type view struct {
 	Reasons  []Reason
 	Flow     []tile
 	Oddities []tile
+	State    []tile
 	Servers  []server
 	Rows     []row
 }
@@ -64,7 +65,7 @@ func newView(s *Status, now time.Time, nonce string) *view {
 		Rows:    rows(s.Partitions, now),
 	}
 	v.headline()
-	v.Flow, v.Oddities = v.flow(), v.oddities()
+	v.Flow, v.Oddities, v.State = v.flow(), v.oddities(), v.state()
 	return v
 }
 
@@ -125,6 +126,28 @@ func (v *view) flow() []tile {
 		{"Stored", number(int64(math.Round(s.Rates.Records))), "records a second", good},
 		{"Delay", millis(s.Rates.EndToEnd), "from engine to database", good},
 		{"Commits", decimal(s.Rates.Commits), "a second, " + millis(s.Rates.CommitMillis) + " each", good},
+	}
+}
+
+// state is the exchange's, where this process has it.
+func (v *view) state() []tile {
+	e := v.Status.State
+	if e == nil {
+		return nil
+	}
+	upTo := tile{"State", number(e.NextOffset), "complete, up to this offset of unifyevents", good}
+	if !e.Complete {
+		upTo.Note, upTo.Mood = "incomplete: unifyevents does not tell all", warn
+	}
+	audit := tile{"Balances", "–", "not compared with balance_changes yet", good}
+	if a := e.Audit; a != nil {
+		audit.Value, audit.Note, audit.Mood = number(int64(a.Differences)), "differ from balance_changes", warnIf(a.Differences > 0)
+	}
+	return []tile{
+		upTo,
+		{"Users", number(int64(e.Users)), "registered", good},
+		{"Open orders", number(int64(e.OpenOrders)), "in all markets", good},
+		audit,
 	}
 }
 

@@ -56,6 +56,7 @@ type Daemon struct {
 	metrics   *metrics
 	conflicts *conflicts
 	keeper    *live.Keeper // nil where no event log is kept
+	audit     *live.Audit  // of the keeper's state
 
 	kafkaLink, databaseLink *link
 	rejectsPending          atomic.Int64
@@ -102,6 +103,7 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 	d.conflicts = &conflicts{log: log, metrics: d.metrics, count: &d.conflictCount, prefix: o.Kafka.TopicPrefix}
 	if o.Ingest.EventLog {
 		d.keeper = live.NewKeeper(o.Database, log, d.metrics.mismatch)
+		d.audit = &live.Audit{Database: o.Database, Log: log, Settled: d.settled}
 	}
 	return d, nil
 }

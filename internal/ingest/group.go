@@ -187,6 +187,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 
 	if d.keeper != nil && d.keeperFor(list) == nil {
 		d.keeper.Release()
+		d.audit.Release()
 	}
 	var workers sync.WaitGroup
 	var crew []*worker
@@ -207,6 +208,9 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 	defer d.setCrew(nil)
 	workers.Go(func() { committer.run(take) })
 	workers.Go(func() { d.watchHalts(take, stop, list) })
+	if every := d.Options.Ingest.AuditEvery; every > 0 && d.keeper != nil && d.keeperFor(list) != nil {
+		workers.Go(func() { d.audit.Run(take, every) })
+	}
 	workers.Wait()
 	committer.flush() // what is left
 	if errors.Is(context.Cause(take), ErrAllHalted) {

@@ -105,6 +105,8 @@ var (
 		"Offsets that are in the topic but not in the database: high watermark less the ledger.", []string{"group", "topic", "partition"}, nil)
 	nextDesc = prometheus.NewDesc("persistor_ledger_next_offset",
 		"The ledger's position: the first offset that is not stored.", []string{"topic", "partition"}, nil)
+	auditDesc = prometheus.NewDesc("persistor_state_balance_audit_differences",
+		"Balances that stand otherwise in balance_changes than in the reconstructed state, also after waiting for what was on its way; dingir.balance_audit lists them.", nil, nil)
 	headroomDesc = prometheus.NewDesc("persistor_retention_headroom_records",
 		"Offsets between the start of the log and the ledger. When it reaches 0 while there is lag, Kafka's retention is about to remove records that are not stored.", []string{"topic", "partition"}, nil)
 	haltedDesc = prometheus.NewDesc("persistor_halted",
@@ -113,7 +115,7 @@ var (
 
 // Describe sends the descriptions.
 func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, nextDesc, headroomDesc, haltedDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, nextDesc, headroomDesc, haltedDesc, auditDesc} {
 		ch <- d
 	}
 }
@@ -122,6 +124,11 @@ func (c *partitionCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *partitionCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+	}
+	if c.d.audit != nil {
+		if r := c.d.audit.Report(); !r.At.IsZero() {
+			gauge(auditDesc, float64(r.Differences))
+		}
 	}
 	for _, p := range c.d.snapshots() {
 		id := strconv.Itoa(p.Partition)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/live"
 )
 
 // stalledAfter is how long a backlog may exist without a commit before the
@@ -25,6 +26,10 @@ func (d *Daemon) Status() httpserver.Status {
 		Kafka: d.kafkaLink.snapshot(), Database: d.databaseLink.snapshot(),
 		Partitions: d.snapshots(), RejectsPending: d.rejectsPending.Load(),
 		Conflicts: d.conflictCount.Load(), Rates: d.rates.read(),
+	}
+	s.State = d.stateStatus()
+	if s.State != nil {
+		s.Mismatches = s.State.Mismatches
 	}
 	d.mu.Lock()
 	s.Group = d.group
@@ -60,6 +65,32 @@ func (d *Daemon) Status() httpserver.Status {
 		}
 	}
 	return s
+}
+
+// stateStatus is the exchange's state as committed last; nil where another
+// process has it.
+func (d *Daemon) stateStatus() *httpserver.Exchange {
+	if d.keeper == nil {
+		return nil
+	}
+	v := d.keeper.View()
+	if !v.Known {
+		return nil
+	}
+	e := &httpserver.Exchange{
+		BaseOffset: v.Base, NextOffset: v.Next, Complete: v.Complete, Provisional: v.Provisional,
+		Users: v.Users, OpenOrders: v.OpenOrders, LastOrderID: v.LastOrderID, LastTradeID: v.LastTradeID,
+		Mismatches: v.Mismatches, Checks: map[string]int64{},
+	}
+	for i, name := range live.CheckNames() {
+		if v.Failed[i] > 0 {
+			e.Checks[name] = v.Failed[i]
+		}
+	}
+	if r := d.audit.Report(); !r.At.IsZero() {
+		e.Audit = &httpserver.Audit{At: r.At, Checked: r.Checked, Differences: r.Differences}
+	}
+	return e
 }
 
 // rates are averages over the last seconds.

@@ -33,7 +33,8 @@ type Keeper struct {
 	state  *state.State
 	at     history // of which the tables have the state; valid while not ahead
 	ahead  bool    // records were applied that are not committed
-	latest time.Time
+	dated  bool    // there was a record
+	latest int64   // its timestamp, or the latest of several, in ms
 	due    due
 	failed []int64 // of the state's checks, when they were last looked at
 
@@ -131,7 +132,8 @@ func (k *Keeper) Follow(ctx context.Context, conn *pgx.Conn, pos store.Position,
 
 // adopt takes a state that the tables have.
 func (k *Keeper) adopt(r *Restored, at history) {
-	k.state, k.at, k.ahead, k.latest = r.State, at, false, r.Latest
+	k.state, k.at, k.ahead = r.State, at, false
+	k.dated, k.latest = !r.Latest.IsZero(), r.Latest.UnixMilli()
 	k.state.Committed()
 	k.due, k.failed = r.due, failed(k.failed, r.State)
 	k.show()
@@ -155,10 +157,22 @@ func (k *Keeper) Decode(offset, at int64, key, value []byte) (*event.Unify, erro
 	}
 	k.ahead = true
 	k.due.add(len(key) + len(value))
-	if t := timeOf(at); t.After(k.latest) || k.latest.IsZero() {
-		k.latest = t
+	if !k.dated || at > k.latest {
+		k.dated, k.latest = true, at
 	}
 	return &k.event, Apply(k.state, &k.decoder, &k.event, offset, at, key, value)
+}
+
+// Apply decodes a record of unifyevents and has the state take it. Its error
+// says why the record cannot be read, which the state counts.
+func Apply(s *state.State, d *event.Decoder, u *event.Unify, offset, at int64, key, value []byte) error {
+	err := d.Unify(key, value, u)
+	if err != nil {
+		s.Unreadable(offset, at)
+		return err
+	}
+	s.Apply(offset, at, u)
+	return nil
 }
 
 // Gap applies a range of offsets without records of ours.
@@ -175,11 +189,15 @@ func (k *Keeper) Write(b *store.Batch, p *store.Progress) {
 	if !k.ahead {
 		return
 	}
-	Put(b, p, k.at.moves, k.state, k.latest)
+	var latest time.Time
+	if k.dated {
+		latest = timeOf(k.latest)
+	}
+	Put(b, p, k.at.moves, k.state, latest)
 	if !k.due.now() {
 		return
 	}
-	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), k.latest, k.state.WriteSnapshot)
+	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), latest, k.state.WriteSnapshot)
 	if err != nil { // no reason to hold up the records
 		k.log.Error("no snapshot of the state is kept", "error", err)
 		return

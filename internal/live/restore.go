@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
@@ -61,17 +60,17 @@ func (r *Restorer) Restore(ctx context.Context, topicID int16, first, until int6
 // advance applies the archive up to an offset.
 func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, until int64) error {
 	r.Next.Store(out.State.Next())
-	tail := &tail{Restored: out, restorer: r, ctx: ctx, topicID: topicID}
 	archive := eventlog.NewArchive(r.Session, topicID)
 	for out.State.Next() < until {
-		err := archive.Read(ctx, out.State.Next(), until, tail)
-		var hole *eventlog.HoleError
-		if errors.As(err, &hole) {
+		err := eventlog.ReadEvents(ctx, archive, out.State.Next(), until, func(e *eventlog.Event) error {
+			return r.apply(ctx, topicID, out, e)
+		})
+		if last, missing := missingUpTo(err, out.State.Next(), until); missing {
 			// What was there is gone, which is no reason to stop: the state knows
 			// what it does not know.
 			r.Log.Error("the archive of unifyevents has a hole; the state is not complete. `persistor verify` tells more",
-				"first", hole.First, "last", hole.Last)
-			out.State.Gap(hole.First, hole.Last, eventlog.Lost)
+				"first", out.State.Next(), "last", last)
+			out.State.Gap(out.State.Next(), last, eventlog.Lost)
 			continue
 		}
 		if err != nil {
@@ -79,6 +78,21 @@ func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, un
 		}
 	}
 	return nil
+}
+
+// missingUpTo finds out of an error whether it is that offsets from next on are
+// not in the archive, and which is the last of them.
+func missingUpTo(err error, next, until int64) (last int64, missing bool) {
+	if hole, ok := errors.AsType[*eventlog.HoleError](err); ok {
+		return hole.Last, true
+	}
+	if beyond, ok := errors.AsType[*eventlog.RangeError](err); ok {
+		if beyond.First > next && beyond.First < beyond.Next {
+			return min(beyond.First, until) - 1, true
+		}
+		return until - 1, true
+	}
+	return 0, false
 }
 
 // tries is how many snapshots are tried before the log is read from its
@@ -108,70 +122,39 @@ func (r *Restorer) begin(ctx context.Context, topicID int16, first, until int64)
 	return &Restored{State: state.New(first), Snapshot: -1}, nil
 }
 
-// tail applies the log to a state.
-type tail struct {
-	*Restored
-	restorer *Restorer
-	ctx      context.Context //nolint:containedctx // of one reading, as the tail is
-	topicID  int16
-	decoder  event.Decoder
-	event    event.Unify
-	latest   int64 // ms
-}
-
-// Record applies one.
-func (t *tail) Record(r *eventlog.Record) error {
-	Apply(t.State, &t.decoder, &t.event, r.Offset, r.Time, r.Key, r.Value)
-	t.Records++
-	if r.Time > t.latest || t.Records == 1 {
-		t.latest = r.Time
-		if at := timeOf(r.Time); at.After(t.Latest) {
-			t.Latest = at
-		}
-	}
-	t.due.add(len(r.Key) + len(r.Value))
-	if t.Records%1024 != 0 {
+// apply applies one record or gap of the archive.
+func (r *Restorer) apply(ctx context.Context, topicID int16, out *Restored, e *eventlog.Event) error {
+	e.Apply(out.State)
+	if e.Reason != "" {
 		return nil
 	}
-	t.restorer.Next.Store(r.Offset + 1)
-	if t.ctx.Err() != nil {
-		return context.Cause(t.ctx)
+	if at := timeOf(e.Time); out.Latest.IsZero() || at.After(out.Latest) {
+		out.Latest = at
 	}
-	t.keep()
+	out.due.add(len(e.Key) + len(e.Value))
+	if out.Records++; out.Records%1024 != 0 {
+		return nil
+	}
+	r.Next.Store(e.Offset + 1)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if r.Keep != nil && out.due.now() {
+		r.keep(topicID, out)
+	}
 	return nil
 }
 
-// Gap applies one.
-func (t *tail) Gap(first, last int64, reason string) error {
-	t.State.Gap(first, last, reason)
-	return nil
-}
-
-// keep keeps a snapshot, if one is due.
-func (t *tail) keep() {
-	if t.restorer.Keep == nil || !t.due.now() {
-		return
-	}
-	s, err := store.NewSnapshot(t.topicID, t.State.Next(), t.Latest, t.State.WriteSnapshot)
-	t.due = due{size: len(s.Data)}
+// keep keeps a snapshot.
+func (r *Restorer) keep(topicID int16, out *Restored) {
+	s, err := store.NewSnapshot(topicID, out.State.Next(), out.Latest, out.State.WriteSnapshot)
+	out.due = due{size: len(s.Data)}
 	if err == nil {
-		err = t.restorer.Keep(s)
+		err = r.Keep(s)
 	}
 	if err != nil { // the next one will do
-		t.restorer.Log.Warn("a snapshot of the state is not kept", "offset", t.State.Next(), "error", err)
+		r.Log.Warn("a snapshot of the state is not kept", "offset", out.State.Next(), "error", err)
 	}
-}
-
-// Apply applies one record of unifyevents: the one way that leads from bytes to
-// a state. It returns why the record cannot be read, which the state counts.
-func Apply(s *state.State, d *event.Decoder, u *event.Unify, offset, at int64, key, value []byte) error {
-	err := d.Unify(key, value, u)
-	if err != nil {
-		s.Unreadable(offset, at)
-		return err
-	}
-	s.Apply(offset, at, u)
-	return nil
 }
 
 // timeOf is a record's timestamp in ms as a time that PostgreSQL can hold.
