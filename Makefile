@@ -49,7 +49,7 @@ lint: go $(LINT) ## gofmt, go vet, golangci-lint; shellcheck and promtool where 
 	@unformatted=$$(gofmt -l .); [[ -z $$unformatted ]] || { echo "make: run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	$(LINT) run
-	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree deploy/local/demo.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x deploy/local/stack deploy/local/enter-tree deploy/local/demo.sh deploy/compose-smoke .ci/run; fi
 	@if command -v promtool >/dev/null; then promtool check config deploy/prometheus/prometheus.yml && promtool test rules deploy/prometheus/alerts_test.yml; fi
 
 # Made beside its place and moved, so that a broken build leaves nothing.
@@ -71,6 +71,10 @@ test: go up ## every test, against the servers of `make up`
 .PHONY: demo
 demo: build up ## a simulated exchange into the daemon: rows, lag, audit
 	@deploy/local/demo.sh
+
+.PHONY: smoke
+smoke: build ## docker-compose.yml brought up whole beside all else, looked at, and taken down
+	@deploy/compose-smoke
 
 .PHONY: bench
 bench: build up ## the daemon beside the database's limit and psql; BENCH='-rounds 5' and so on
