@@ -1,6 +1,10 @@
 package store
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+)
 
 // appendNumeric appends a decimal in plain notation as a binary numeric field:
 // length, then int16 ndigits, weight, sign and dscale, then base-10000 digits
@@ -10,71 +14,69 @@ import "encoding/binary"
 //
 // The text must have passed event.Decoder: it is not checked again.
 func appendNumeric(b []byte, text []byte) []byte {
+	const header = 4 + 8
 	at := len(b)
-	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) // length and header, filled in below
+	// A group for each four digits, and one more where either side does not come out even.
+	b = slices.Grow(b, header+2*(len(text)/4+2))
+	out := b[at:cap(b)]
 	sign := uint16(0)
 	if text[0] == '-' {
 		sign, text = 0x4000, text[1:]
 	}
-	point := len(text)
-	for i, c := range text {
-		if c == '.' {
-			point = i
-			break
-		}
-	}
-	scale := 0
-	if point < len(text) {
-		scale = len(text) - point - 1
+	point := bytes.IndexByte(text, '.')
+	scale := len(text) - point - 1
+	if point < 0 {
+		point, scale = len(text), 0
 	}
 
-	ndigits, weight, first := 0, 0, true
-	group := func(g uint16, w int) {
-		if first {
-			if g == 0 {
-				return
-			}
-			first, weight = false, w
+	end := header
+	weight := (point+3)/4 - 1 // of the first group that is not 0
+	group := func(g uint16) {
+		if g == 0 && end == header {
+			weight--
+			return
 		}
-		b = binary.BigEndian.AppendUint16(b, g)
-		ndigits++
+		binary.BigEndian.PutUint16(out[end:], g)
+		end += 2
 	}
-	// The whole part: its first group holds what is left over of four.
-	w := (point+3)/4 - 1
-	for i := 0; i < point; {
-		n := (point-i-1)%4 + 1
-		g := uint16(0)
-		for ; n > 0; n-- {
-			g = g*10 + uint16(text[i]-'0')
-			i++
-		}
-		group(g, w)
-		w--
+	i := point % 4
+	if i > 0 {
+		group(few(text[:i]))
 	}
-	// The fraction: its last group is filled up with zeros.
-	for i := point + 1; i < len(text); i += 4 {
-		g := uint16(0)
-		for j := i; j < i+4; j++ {
-			g *= 10
-			if j < len(text) {
-				g += uint16(text[j] - '0')
-			}
-		}
-		group(g, w)
-		w--
+	for ; i < point; i += 4 {
+		group(four(text[i:]))
 	}
-	for ndigits > 0 && b[len(b)-1] == 0 && b[len(b)-2] == 0 {
-		b = b[:len(b)-2]
-		ndigits--
+	for i++; i+4 <= len(text); i += 4 {
+		group(four(text[i:]))
 	}
-	if ndigits == 0 {
+	if i < len(text) { // filled up with zeros
+		group(few(text[i:]) * [...]uint16{0, 1000, 100, 10}[len(text)-i])
+	}
+	for end > header && out[end-1] == 0 && out[end-2] == 0 {
+		end -= 2
+	}
+	if end == header {
 		weight, sign = 0, 0
 	}
-	h := b[at:]
-	binary.BigEndian.PutUint32(h, uint32(len(h)-4))
-	binary.BigEndian.PutUint16(h[4:], uint16(ndigits))
-	binary.BigEndian.PutUint16(h[6:], uint16(int16(weight)))
-	binary.BigEndian.PutUint16(h[8:], sign)
-	binary.BigEndian.PutUint16(h[10:], uint16(scale))
-	return b
+	binary.BigEndian.PutUint32(out, uint32(end-4))
+	binary.BigEndian.PutUint16(out[4:], uint16((end-header)/2))
+	binary.BigEndian.PutUint16(out[6:], uint16(int16(weight)))
+	binary.BigEndian.PutUint16(out[8:], sign)
+	binary.BigEndian.PutUint16(out[10:], uint16(scale))
+	return b[:at+end]
+}
+
+// four reads four digits.
+func four(text []byte) uint16 {
+	v := binary.LittleEndian.Uint32(text) & 0x0f0f0f0f
+	v = v*10 + v>>8 // the first and the third byte are pairs of digits now
+	return uint16(v&0xff*100 + v>>16&0xff)
+}
+
+// few reads up to three digits.
+func few(text []byte) (g uint16) {
+	for _, c := range text {
+		g = g*10 + uint16(c-'0')
+	}
+	return g
 }

