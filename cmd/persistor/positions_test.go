@@ -33,9 +33,7 @@ func newMovable(t *testing.T) *movable {
 	m.url, m.sql = migrated(t)
 	m.env = []string{"PERSISTOR_DATABASE_URL=" + m.url, "PERSISTOR_TOPIC_PREFIX=" + prefix, "PERSISTOR_KAFKA_BROKERS=" + brokers,
 		"PERSISTOR_GROUP_ID=" + prefix + "group"}
-	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
-	t.Cleanup(transport.CloseIdleConnections)
-	m.client = &kafka.Client{Addr: kafka.TCP(brokers), Timeout: 10 * time.Second, Transport: transport}
+	m.client = testenv.KafkaClient(t, brokers)
 	m.create(10)
 	id, cluster := m.identity()
 	m.sql(`INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ($1, $2, $3)`, m.topic, cluster, id)

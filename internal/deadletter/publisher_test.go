@@ -53,7 +53,7 @@ func newFixture(t *testing.T) *fixture {
 
 // start runs a publisher until the returned function is called.
 func (f *fixture) start() (stop func()) {
-	transport := &kafka.Transport{MetadataTopics: Topics(f.prefix), MetadataTTL: 100 * time.Millisecond}
+	transport := &kafka.Transport{MetadataTopics: Topics(f.prefix), MetadataTTL: 500 * time.Millisecond}
 	p := New(Config{Database: f.options, Brokers: kafka.TCP(f.brokers), Transport: transport,
 		TopicPrefix: f.prefix, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -78,9 +78,8 @@ func build(t testing.TB, brokers, prefix, databaseURL string) *Site {
 func (s *Site) createTopics() {
 	s.t.Helper()
 	want := topics.Documented(s.Prefix)
-	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond, MetadataTopics: topics.Names(want)}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(strings.Split(s.Brokers, ",")...), Timeout: time.Minute, Transport: transport}
+	client := testenv.KafkaClient(s.t, s.Brokers, topics.Names(want)...)
+	defer client.Transport.(*kafka.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is
 	if _, err := topics.Create(s.t.Context(), client, want, 1); err != nil {
 		s.t.Fatal(err)
 	}

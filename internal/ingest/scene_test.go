@@ -15,6 +15,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/harness"
 	"github.com/thaliumx/persistor/internal/httpserver"
+	"github.com/thaliumx/persistor/internal/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,12 +39,7 @@ func newScene(t *testing.T) *scene {
 
 func sceneOf(t *testing.T, site *harness.Site) *scene {
 	t.Helper()
-	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &scene{
-		Site: site, t: t, conn: site.Connect(),
-		admin: &kafka.Client{Addr: kafka.TCP(strings.Split(site.Brokers, ",")...), Timeout: time.Minute, Transport: transport},
-	}
+	return &scene{Site: site, t: t, conn: site.Connect(), admin: testenv.KafkaClient(t, site.Brokers)}
 }
 
 func (s *scene) exec(sql string, args ...any) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,7 +53,10 @@ func CreateTopic(t testing.TB, brokers, topic string, partitions int, settings .
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	client, closeClient := kafkaClient(brokers)
+	client, closeClient, err := kafkaClient(ctx, brokers)
+	if err != nil {
+		t.Fatalf("create topic %s: %v", topic, err)
+	}
 	defer closeClient()
 
 	answer, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{
@@ -80,7 +84,7 @@ func CreateTopic(t testing.TB, brokers, topic string, partitions int, settings .
 // leaders counts the topic's partitions that have a leader.
 func leaders(ctx context.Context, client *kafka.Client, topic string) (int, error) {
 	// A Transport answers metadata requests from what it remembers, up to its
-	// MetadataTTL; kafkaClient keeps that short.
+	// MetadataTTL, which metadataAge keeps short.
 	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return 0, err
@@ -104,7 +108,10 @@ func leaders(ctx context.Context, client *kafka.Client, topic string) (int, erro
 func deleteTopics(brokers, prefix string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	client, closeClient := kafkaClient(brokers)
+	client, closeClient, err := kafkaClient(ctx, brokers)
+	if err != nil {
+		return err
+	}
 	defer closeClient()
 
 	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{})
@@ -134,28 +141,61 @@ func deleteTopics(brokers, prefix string) error {
 
 // askKafka fails unless a broker answers with the cluster's metadata.
 func askKafka(ctx context.Context, brokers string) error {
-	client, closeClient := kafkaClient(brokers)
-	defer closeClient()
-	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}})
+	_, closeClient, err := kafkaClient(ctx, brokers)
 	if err != nil {
 		return err
 	}
-	if len(answer.Brokers) == 0 {
-		return errors.New("the cluster has no broker")
-	}
+	closeClient()
 	return nil
 }
 
-// kafkaClient returns a client with a connection pool of its own, and the
-// function that ends the pool's goroutines.
-func kafkaClient(brokers string) (*kafka.Client, func()) {
-	transport := &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
+// metadataAge bounds how old a test's client's view of the cluster is. kafka-go
+// takes it for the time that an answer may need, too.
+const metadataAge = 250 * time.Millisecond
+
+// KafkaClient returns a client whose view of the cluster is kept fresh, of all
+// topics or of the given ones. It ends with the test.
+func KafkaClient(t testing.TB, brokers string, topics ...string) *kafka.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerTimeout)
+	defer cancel()
+	client, closeClient, err := kafkaClient(ctx, brokers, topics...)
+	if err != nil {
+		t.Fatalf("reach Kafka at %s: %v", brokers, err)
+	}
+	t.Cleanup(closeClient)
+	return client
+}
+
+// kafkaClient returns a client with a connection pool of its own, once it has
+// seen the cluster, and the function that ends the pool's goroutines. Where its
+// first look fails, as on a machine so busy that the answer takes longer than
+// metadataAge, kafka-go would call the next request's broker not available.
+func kafkaClient(ctx context.Context, brokers string, topics ...string) (*kafka.Client, func(), error) {
+	transport := &kafka.Transport{MetadataTTL: metadataAge, MetadataTopics: topics}
 	client := &kafka.Client{
 		Addr:      kafka.TCP(slices.Collect(strings.SplitSeq(brokers, ","))...),
-		Timeout:   answerTimeout,
+		Timeout:   time.Minute,
 		Transport: transport,
 	}
-	return client, transport.CloseIdleConnections
+	for {
+		answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}})
+		switch {
+		case err == nil && answer.Controller.Host != "":
+			return client, transport.CloseIdleConnections, nil
+		case err == nil: // it has just started
+			err = errors.New("the cluster names no controller")
+		case errors.Is(err, syscall.ECONNREFUSED):
+			transport.CloseIdleConnections()
+			return nil, nil, err
+		}
+		select {
+		case <-ctx.Done():
+			transport.CloseIdleConnections()
+			return nil, nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // randomName returns eight characters that are good in any name.

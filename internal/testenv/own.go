@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/segmentio/kafka-go"
 )
 
 // ownTimeout bounds one call of the stack script. Starting takes seconds; the
@@ -47,29 +45,13 @@ func OwnPostgres(t testing.TB) *Postgres {
 func OwnKafka(t testing.TB) *Broker {
 	t.Helper()
 	b := &Broker{startOwn(t, "kafka", "Kafka of its own")}
-	b.awaitController()
-	return b
-}
-
-// awaitController returns when the broker says who makes topics: it answers a
-// little earlier than it knows.
-func (b *Broker) awaitController() {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	// It answers a little earlier than it knows who makes topics.
+	ctx, cancel := context.WithTimeout(t.Context(), answerTimeout)
 	defer cancel()
-	client, closeClient := kafkaClient(b.Brokers())
-	defer closeClient()
-	for {
-		answer, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{}})
-		if err == nil && answer.Controller.Host != "" {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			b.t.Fatalf("Kafka of its own names no controller: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := askKafka(ctx, b.Brokers()); err != nil {
+		t.Fatalf("Kafka of its own: %v", err)
 	}
+	return b
 }
 
 // URL is the address of the database postgres, for its superuser. It stays

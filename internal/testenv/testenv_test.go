@@ -167,7 +167,10 @@ func awaitTopics(t *testing.T, brokers, prefix string, want int) {
 
 func topicsUnder(t *testing.T, brokers, prefix string) int {
 	t.Helper()
-	client, closeClient := kafkaClient(brokers)
+	client, closeClient, err := kafkaClient(t.Context(), brokers)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer closeClient()
 	answer, err := client.Metadata(t.Context(), &kafka.MetadataRequest{})
 	if err != nil {
