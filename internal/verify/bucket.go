@@ -49,13 +49,28 @@ func (b *bucket) merge(o *bucket) {
 // hold twice as much. A bucket takes about 100 bytes.
 const maxBuckets = 1 << 17
 
-// buckets are the buckets of one table. The zero value is ready.
+// narrow is how many bits of a key a bucket begins with: 64 ids or seconds.
+const narrow = 6
+
+// buckets are the buckets of one table.
 type buckets struct {
 	Shift uint8 // a bucket holds the keys that are equal without so many bits
 	Of    map[int64]*bucket
+
+	last  *bucket // of the number lastN: ids come in runs
+	lastN int64
 }
 
 func (s *buckets) at(key int64) *bucket {
+	if s.last != nil && s.lastN == key>>s.Shift {
+		return s.last
+	}
+	s.last = s.find(key)
+	s.lastN = key >> s.Shift
+	return s.last
+}
+
+func (s *buckets) find(key int64) *bucket {
 	b := s.Of[key>>s.Shift]
 	if b == nil {
 		if s.Of == nil {
@@ -86,7 +101,7 @@ func (s *buckets) widen(shift uint8) {
 			wide[key] = b
 		}
 	}
-	s.Shift, s.Of = shift, wide
+	s.Shift, s.Of, s.last = shift, wide, nil
 }
 
 func (s *buckets) merge(o *buckets) {

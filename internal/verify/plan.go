@@ -75,7 +75,7 @@ func (a *audit) planUsers(ctx context.Context) ([]unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cut(unit{Table: users, Schema: "dingir", Chunk: "users"}, pages), nil
+	return cut(unit{Table: users, Schema: "dingir", Chunk: "users"}, pages, a.options.pages), nil
 }
 
 func (a *audit) planChunks(ctx context.Context, id tableID) ([]unit, error) {
@@ -92,19 +92,19 @@ func (a *audit) planChunks(ctx context.Context, id tableID) ([]unit, error) {
 	var pages int64
 	_, err = pgx.ForEachRow(rows, []any{&u.Schema, &u.Chunk, &u.Begin, &u.End, &u.Compressed, &pages}, func() error {
 		u.Older = !u.End.After(a.options.Since)
-		list = append(list, cut(u, pages)...)
+		list = append(list, cut(u, pages, a.options.pages)...)
 		return nil
 	})
 	return list, err
 }
 
 // cut divides a chunk. The last part has no end, since pages may be added.
-func cut(u unit, pages int64) (list []unit) {
+func cut(u unit, pages, each int64) (list []unit) {
 	if u.Compressed {
 		return []unit{u}
 	}
-	for from := int64(0); ; from += unitPages {
-		u.Pages = pageRange{from, from + unitPages}
+	for from := int64(0); ; from += each {
+		u.Pages = pageRange{from, from + each}
 		if u.Pages.Until >= pages {
 			u.Pages.Until = 0
 			return append(list, u)
@@ -126,8 +126,7 @@ func (a *audit) planArchive(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	var p slotPlan
-	p.cuts, p.cutID = e.Snapshots, e.TopicID
+	p := slotPlan{each: a.options.records, cuts: e.Snapshots, cutID: e.TopicID}
 	since := a.options.Since
 	begun := map[int16]bool{}
 	var s slot
@@ -181,6 +180,7 @@ func (e *exchangePlan) between(offset int64) (from, until int64, ok bool) {
 
 // slotPlan makes slots of segments.
 type slotPlan struct {
+	each    int32 // records in a slot, about
 	slots   []slot
 	records int32 // in the last one
 	cuts    []int64
@@ -220,14 +220,14 @@ func (p *slotPlan) add(s slot, records int32) {
 			p.put(slot{s.TopicID, s.From, cut}, 0)
 			s.From = cut
 		}
-		p.records = slotRecords // the next one begins anew
+		p.records = p.each // the next one begins anew
 	}
 	p.put(s, records)
 }
 
 func (p *slotPlan) put(s slot, records int32) {
 	n := len(p.slots)
-	if n > 0 && p.slots[n-1].TopicID == s.TopicID && p.records < slotRecords {
+	if n > 0 && p.slots[n-1].TopicID == s.TopicID && p.records < p.each {
 		p.slots[n-1].Until = s.Until
 		p.records += records
 		return

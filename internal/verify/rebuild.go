@@ -83,23 +83,25 @@ func (r *rebuild) damaged(d damage) {
 // errSnapshot says that a snapshot of the state is not what its row says.
 var errSnapshot = errors.New("it is not what its row says")
 
-// snapshotOf reads the snapshot at an offset and what it holds.
-func snapshotOf(ctx context.Context, conn *pgx.Conn, topicID int16, next, base int64) (s store.Snapshot, st *state.State, err error) {
+// snapshotOf reads the snapshot at an offset.
+func snapshotOf(ctx context.Context, conn *pgx.Conn, topicID int16, next int64) (store.Snapshot, error) {
 	s, found, err := store.SnapshotAt(ctx, conn, topicID, next)
-	switch {
-	case err != nil:
-		return s, nil, err
-	case !found || s.Next != next:
-		return s, nil, errGone
+	if err == nil && (!found || s.Next != next) {
+		err = errGone
 	}
-	st, err = state.ReadSnapshot(s.Reader())
-	if err == nil && (st.Base() != base || st.Next() != next) {
+	return s, err
+}
+
+// stateOf reads what a snapshot holds. An error is a *snapshotError.
+func stateOf(s *store.Snapshot, base int64) (*state.State, error) {
+	st, err := state.ReadSnapshot(s.Reader())
+	if err == nil && (st.Base() != base || st.Next() != s.Next) {
 		err = fmt.Errorf("%w: it is of offsets %d to %d", errSnapshot, st.Base(), st.Next())
 	}
 	if err != nil {
-		return s, nil, &snapshotError{err}
+		return nil, &snapshotError{err}
 	}
-	return s, st, nil
+	return st, nil
 }
 
 // errGone says that a snapshot was taken away since the audit began.
@@ -124,7 +126,11 @@ func (a *audit) rebuilt(ctx context.Context, conn *pgx.Conn, from int64, gaps []
 		if at > from {
 			continue
 		}
-		s, st, err := snapshotOf(ctx, conn, e.TopicID, at, e.Base)
+		s, err := snapshotOf(ctx, conn, e.TopicID, at)
+		var st *state.State
+		if err == nil {
+			st, err = stateOf(&s, e.Base)
+		}
 		var unusable *snapshotError
 		if errors.As(err, &unusable) || errors.Is(err, errGone) {
 			continue

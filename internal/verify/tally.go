@@ -71,10 +71,14 @@ type damage struct {
 }
 
 func newTally() *tally {
-	return &tally{
+	t := &tally{
 		Positions: map[log]*set{}, Twice: map[log][]int64{}, From: map[log]int64{}, Others: map[log]span{},
 		Archived: map[int16]span{}, Unreadable: map[int16]int64{},
 	}
+	for id := range t.Buckets {
+		t.Buckets[id].Shift = narrow
+	}
+	return t
 }
 
 func (t *tally) positions(l log) *set {

@@ -43,6 +43,10 @@ type Options struct {
 	// Listed bounds how many differences of one kind and place the report
 	// lists; 0 means 100.
 	Listed int
+
+	// What a unit and a slot hold, which tests make smaller.
+	pages   int64
+	records int32
 }
 
 // Progress is how far an audit is.
@@ -93,6 +97,12 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 	}
 	if o.Connections == 0 {
 		o.Connections = 2
+	}
+	if o.pages == 0 {
+		o.pages = unitPages
+	}
+	if o.records == 0 {
+		o.records = slotRecords
 	}
 	conn, err := store.Connect(ctx, o.Database)
 	if err != nil {
