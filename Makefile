@@ -65,8 +65,9 @@ check: lint test ## what CI runs
 
 .PHONY: test
 # One package at a time: tests that freeze and kill have deadlines of their own.
+# Never from the cache, which knows nothing of the servers.
 test: go up ## every test, against the servers of `make up`
-	$(ENV) go test -p 1 -timeout 25m ./...
+	$(ENV) go test -count=1 -p 1 -timeout 25m ./...
 
 .PHONY: demo
 demo: build up ## a simulated exchange into the daemon: rows, lag, audit

@@ -18,8 +18,10 @@ func migrateCommand() command {
 		name:    "migrate",
 		summary: "bring the database's schema up to date",
 		detail: "May be started in several places at once: one works, the others wait for it.\n" +
+			"Behind the numbered migrations it adds what the server's edition of TimescaleDB offers:\n" +
+			"candles, and what the settings below ask for. To be repeated after a change of either.\n" +
 			"`persistor run` never migrates.",
-		needs: config.NeedDatabase,
+		needs: config.NeedDatabase | config.NeedSchema,
 		prepare: func(*flag.FlagSet) func(context.Context, *call) error {
 			return func(ctx context.Context, c *call) error {
 				done, err := store.Migrate(ctx, databaseOptions(c))
@@ -28,6 +30,13 @@ func migrateCommand() command {
 				}
 				for _, m := range done {
 					fmt.Fprintln(c.stdout, "applied", m.Name)
+				}
+				notes, err := store.Arrange(ctx, databaseOptions(c), store.Layout(c.config.Schema))
+				for _, note := range notes {
+					fmt.Fprintln(c.stdout, note)
+				}
+				if err != nil {
+					return withDatabaseHint(c, err)
 				}
 				if len(done) == 0 {
 					fmt.Fprintln(c.stdout, "the schema is up to date")

@@ -13,6 +13,7 @@ type Config struct {
 	Kafka    Kafka
 	Consumer Consumer
 	Database Database
+	Schema   Schema
 	Engine   Engine
 	Ingest   Ingest
 	HTTP     HTTP
@@ -41,6 +42,7 @@ const (
 	NeedKafka    Need = 1 << iota // brokers, TLS, SASL, the topics' prefix
 	NeedConsumer                  // group and topics
 	NeedDatabase                  // where the tables are
+	NeedSchema                    // how they are laid out
 	NeedEngine                    // the engine's own database
 	NeedIngest                    // workers, batches, time limits
 	NeedHTTP                      // where to listen
@@ -64,6 +66,7 @@ func (c *Config) groups() []group {
 		{"Kafka", NeedKafka, c.Kafka.settings(), c.Kafka.Validate},
 		{"Consumer group", NeedConsumer, c.Consumer.settings(), c.Consumer.Validate},
 		{"Database", NeedDatabase, c.Database.settings(), c.Database.Validate},
+		{"The tables", NeedSchema, c.Schema.settings(), c.Schema.Validate},
 		{"The engine's database", NeedEngine, c.Engine.settings(), c.Engine.Validate},
 		{"Ingestion", NeedIngest, c.Ingest.settings(), c.Ingest.Validate},
 		{"HTTP", NeedHTTP, c.HTTP.settings(), c.HTTP.Validate},

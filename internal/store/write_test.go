@@ -252,7 +252,11 @@ func (r *rig) waitFor(what string, condition func() bool) {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("still not: %s", what)
 		}
-		time.Sleep(10 * time.Millisecond) // between two looks
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-r.t.Context().Done():
+			r.t.Fatalf("the test ended before: %s", what)
+		}
 	}
 }
 
