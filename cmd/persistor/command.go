@@ -46,6 +46,7 @@ func commands() []command {
 		migrateCommand(),
 		migrateStatusCommand(),
 		stateCommand(),
+		stateImportCommand(),
 		verifyCommand(),
 		replayCommand(),
 		positionsCommand(),

@@ -170,9 +170,7 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 			return err
 		}
 		log := rebuild.Log{Begin: position.First}
-		if !o.whole {
-			log.Snapshots = &rebuild.Snapshots{Session: conn, TopicID: position.TopicID}
-		}
+		log.Snapshots = &rebuild.Snapshots{Session: conn, TopicID: position.TopicID, SlicesOnly: o.whole}
 		if o.from == fromArchive {
 			log.Log = eventlog.NewArchive(conn, position.TopicID)
 			r, err = rebuild.State(ctx, log, o.want)
@@ -203,6 +201,9 @@ func stateFromTopic(ctx context.Context, c *call, topic string, want rebuild.Tar
 func snapshotWay(r rebuild.Result) string {
 	if r.Snapshot < 0 {
 		return ""
+	}
+	if r.Slice {
+		return fmt.Sprintf("the engine's slice at offset %d, ", r.Snapshot)
 	}
 	return fmt.Sprintf("snapshot at offset %d, ", r.Snapshot)
 }

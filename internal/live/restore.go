@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/thaliumx/persistor/internal/eventlog"
+	"github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
 )
@@ -101,12 +102,17 @@ const tries = 3
 
 // begin reads the newest snapshot that can be used.
 func (r *Restorer) begin(ctx context.Context, topicID int16, first, until int64) (*Restored, error) {
+	// The engine's own word, where the log does not begin with the exchange.
+	sliced, latest, err := rebuild.FromSlice(ctx, r.Session, topicID, first, until, time.Time{})
+	if err != nil {
+		return nil, err
+	}
 	for at, try := until, 0; try < tries; try++ {
 		s, found, err := store.SnapshotAt(ctx, r.Session, topicID, at)
 		if err != nil {
 			return nil, err
 		}
-		if !found {
+		if !found || sliced != nil && s.Next < sliced.Next() {
 			break
 		}
 		st, err := state.ReadSnapshot(s.Reader())
@@ -118,6 +124,9 @@ func (r *Restorer) begin(ctx context.Context, topicID int16, first, until int64)
 		}
 		r.Log.Warn("a snapshot of the state cannot be used; the log is read instead", "offset", s.Next, "error", err)
 		at = s.Next - 1
+	}
+	if sliced != nil {
+		return &Restored{State: sliced, Latest: latest, Snapshot: sliced.Next()}, nil
 	}
 	return &Restored{State: state.New(first), Snapshot: -1}, nil
 }

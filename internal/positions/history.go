@@ -56,6 +56,9 @@ func (m *mover) disown(ctx context.Context, id int16) error {
 	if err := m.exec(ctx, "take back snapshots of the state", "DELETE FROM dingir.state_snapshots WHERE topic_id = $1 AND next_offset > $2", id, m.To); err != nil {
 		return err
 	}
+	if err := m.exec(ctx, "give slices of the engine to history", "UPDATE dingir.engine_slices SET topic_id = $3 WHERE topic_id = $1 AND next_offset > $2", id, m.To, lost); err != nil {
+		return err
+	}
 	return m.exec(ctx, "give the lost event log to history",
 		"UPDATE dingir.event_log SET topic_id = $3 WHERE topic_id = $1 AND first_offset >= $2", id, m.To, lost)
 }

@@ -44,12 +44,16 @@ type Log struct {
 type Snapshots struct {
 	Session *pgx.Conn
 	TopicID int16
+
+	// SlicesOnly leaves only the engine's slices, which the log does not have.
+	SlicesOnly bool
 }
 
 // Result is a state, and how it was come by.
 type Result struct {
 	State    *state.State
 	Snapshot int64    // its offset; -1: none was of use
+	Slice    bool     // what began there is no snapshot but a slice of the engine
 	Applied  int64    // records behind it
 	Passed   []string // snapshots that could not be used, and why
 }
@@ -91,7 +95,7 @@ func State(ctx context.Context, log Log, want Target) (Result, error) {
 			return r, err
 		}
 		r.Passed = append(r.Passed, fmt.Sprintf("the one at offset %d: %v", r.Snapshot, out))
-		r.Snapshot = -1
+		r.Snapshot, r.Slice = -1, false
 	}
 	r.State = state.New(log.Begin)
 	out, err := r.read(ctx, log, want)
@@ -142,16 +146,25 @@ func (r *Result) read(ctx context.Context, log Log, want Target) (out *eventlog.
 	return out, nil
 }
 
-// nearest returns the state of the newest snapshot that is not behind the
-// target; nil without any.
+// nearest returns the state of the newest snapshot, or slice of the engine, that
+// is not behind the target; nil without any.
 func (l *Log) nearest(ctx context.Context, want Target, r *Result) (*state.State, error) {
 	if l.Snapshots == nil {
 		return nil, nil
 	}
+	sliced, _, err := FromSlice(ctx, l.Snapshots.Session, l.Snapshots.TopicID, l.Begin, want.Offset, want.Time)
+	if err != nil || l.Snapshots.SlicesOnly {
+		r.Slice = sliced != nil
+		return sliced, err
+	}
 	for below := want.Offset; ; {
 		found, ok, err := l.Snapshots.find(ctx, below, want.Time)
-		if err != nil || !ok {
+		if err != nil {
 			return nil, err
+		}
+		if !ok || sliced != nil && found.Next < sliced.Next() {
+			r.Slice = sliced != nil
+			return sliced, nil
 		}
 		s, err := state.ReadSnapshot(found.Reader())
 		if err == nil && s.Next() != found.Next {

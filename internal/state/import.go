@@ -14,6 +14,7 @@ import (
 type Slice struct {
 	Balances                 []Balance // Known is not looked at
 	Orders                   []Order
+	Users                    []User // from its table account; those that are known stay
 	LastOrderID, LastTradeID int64
 }
 
@@ -60,6 +61,12 @@ func (s *State) Import(slice *Slice) error {
 		a := &s.accounts[i]
 		a.flags |= totalKnown | splitKnown
 		s.accountChanged(int32(i), a)
+	}
+	for i := range slice.Users {
+		u := slice.Users[i]
+		if s.users[u.ID] == nil {
+			s.users[u.ID] = &u
+		}
 	}
 	s.lastOrder, s.lastTrade, s.ordersFollow, s.tradesFollow, s.complete = slice.LastOrderID, slice.LastTradeID, true, true, true
 	s.forgetJournal()
