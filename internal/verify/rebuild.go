@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/eventlog"
+	rebuilding "github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
 )
@@ -27,7 +30,15 @@ type rebuild struct {
 	gaps   []gap // those of the whole log, in order
 	gap    int   // the first of them that is not applied
 	latest int64 // µs, of the records applied; noLatest before the first
+	slices []slice
 	broken string
+}
+
+// slice is the engine's own state, with which the state goes on from its offset:
+// what the log below does not tell was taken over there.
+type slice struct {
+	*state.State
+	latest int64 // µs
 }
 
 const noLatest = math.MinInt64
@@ -35,6 +46,12 @@ const noLatest = math.MinInt64
 // reach applies the gaps below an offset. What none explains is a hole, behind
 // which the state cannot be what the daemon has.
 func (r *rebuild) reach(offset int64) {
+	for len(r.slices) > 0 && r.slices[0].Next() <= offset {
+		next := r.slices[0]
+		r.slices = r.slices[1:]
+		r.reach(next.Next())
+		r.State, r.latest = next.State, next.latest
+	}
 	for ; r.gap < len(r.gaps) && r.gaps[r.gap].First < offset; r.gap++ {
 		g := r.gaps[r.gap]
 		last := min(g.Last, offset-1)
@@ -143,8 +160,15 @@ func (a *audit) rebuilt(ctx context.Context, conn *pgx.Conn, from int64, gaps []
 		}
 		break
 	}
+	after := int64(-1)
 	if r.State == nil {
 		r.State = state.New(e.Base)
+	} else {
+		after = r.Next()
+	}
+	var err error
+	if r.slices, err = slicesBehind(ctx, conn, e.TopicID, e.Base, after); err != nil {
+		return nil, err
 	}
 	r.gap = sort.Search(len(gaps), func(i int) bool { return gaps[i].Last >= r.Next() })
 	if from > r.Next() {
@@ -153,6 +177,22 @@ func (a *audit) rebuilt(ctx context.Context, conn *pgx.Conn, from int64, gaps []
 		}
 	}
 	return r, nil
+}
+
+// slicesBehind reads the engine's slices that were taken over behind an offset.
+func slicesBehind(ctx context.Context, conn *pgx.Conn, topicID int16, base, after int64) (list []slice, err error) {
+	for below := int64(math.MaxInt64); ; {
+		s, latest, err := rebuilding.FromSlice(ctx, conn, topicID, base, below, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		if s == nil || s.Next() <= after {
+			slices.Reverse(list)
+			return list, nil
+		}
+		list = append(list, slice{s, latest.UnixMicro()})
+		below = s.Next() - 1
+	}
 }
 
 // read applies the archive up to an offset.
