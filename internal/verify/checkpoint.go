@@ -76,7 +76,7 @@ func (a *audit) resume(ctx context.Context) (bool, error) {
 
 // save writes the checkpoint, if it is time to.
 func (a *audit) save(now bool) error {
-	if a.options.Checkpoint == "" || (!now && time.Since(a.state.saved) < checkpointEvery) {
+	if a.options.Checkpoint == "" || (!now && time.Since(a.state.saved) < a.options.every) {
 		return nil
 	}
 	if err := a.write(); err != nil {

@@ -17,8 +17,8 @@ func (r *Report) Write(w io.Writer) error {
 			return err
 		}
 	}
-	writeList(w, "findings, which are no differences by themselves:", r.Findings)
-	writeList(w, "differences:", r.Differences)
+	writeList(w, "findings, which are no differences by themselves:", r.Findings, shownFindings)
+	writeList(w, "differences:", r.Differences, shownDifferences)
 	_, err := fmt.Fprintln(w, r.verdict())
 	return err
 }
@@ -43,15 +43,40 @@ func (r *Report) verdict() string {
 	return s
 }
 
-func writeList(w io.Writer, heading string, d []Difference) {
+// shownFindings and shownDifferences bound what people are shown of one kind in
+// one table or partition; the others are in the JSON, as far as they are listed.
+const (
+	shownFindings    = 3
+	shownDifferences = 20
+)
+
+func writeList(w io.Writer, heading string, d []Difference, shown int) {
 	if len(d) == 0 {
 		return
 	}
 	fmt.Fprintln(w, heading)
-	for _, one := range d {
-		fmt.Fprintf(w, "  %s\n", one)
+	for len(d) > 0 {
+		same := 1
+		for same < len(d) && d[same].alike(&d[0]) {
+			same++
+		}
+		for _, one := range d[:min(same, shown)] {
+			fmt.Fprintf(w, "  %s\n", one)
+		}
+		if same > shown {
+			fmt.Fprintf(w, "  … and %d more of this kind; --format json lists them\n", same-shown)
+		}
+		d = d[same:]
 	}
 	fmt.Fprintln(w)
+}
+
+// alike tells whether two stand in one list for people.
+func (d *Difference) alike(o *Difference) bool {
+	if d.Kind != o.Kind || d.Table != o.Table || (d.Place == nil) != (o.Place == nil) {
+		return false
+	}
+	return d.Table != "" || d.Place == nil || (d.Topic == o.Topic && d.Place.Partition == o.Place.Partition)
 }
 
 // A grid is a table of text. Columns in which nothing stands but what goes

@@ -60,52 +60,85 @@ func TestSince(t *testing.T) {
 	}
 }
 
-// TestCheckpoint ends audits in the middle, and wants the one that goes on to
-// find what one in a single go does.
+// TestCheckpoint ends audits in the middle, some with the last checkpoint as a
+// kill would leave it, and wants the one that goes on to find what one in a
+// single go does.
 func TestCheckpoint(t *testing.T) {
 	f := days(t)
 	f.sql(`UPDATE dingir.trades SET price = price + 1 WHERE src_offset % 50 = 1; DELETE FROM dingir.order_events WHERE src_offset % 100 = 1`)
-	want := f.verify()
+	small := func(o *Options) { o.pages, o.records, o.every = 2, 100, 1 }
+	want := f.verify(small)
 	if want.Total == 0 {
 		t.Fatal("nothing was damaged")
 	}
 	file := filepath.Join(t.TempDir(), "checkpoint")
-	errEnough := errors.New("enough")
-	units, runs := 0, 0
-	for after := 1; ; after += 3 {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		done := 0
-		o := Options{Database: f.o, Listed: 5, Checkpoint: file, Progress: func(p Progress) {
-			if done++; done == after && p.Units < p.Of {
-				cancel(errEnough)
+	// A checkpoint is there or it is not: whoever is killed leaves the last one.
+	var killed [][]byte
+	got := f.verify(small, func(o *Options) {
+		o.Checkpoint = file
+		o.Progress = func(Progress) {
+			if b, err := os.ReadFile(file); err == nil {
+				killed = append(killed, b)
 			}
-			if p.Units < units || p.Resumed < units-done {
-				t.Errorf("%+v after %d units", p, units)
-			}
-			units = p.Units
-		}}
-		got, err := Verify(ctx, o)
-		cancel(nil)
-		runs++
-		if err != nil {
-			if !errors.Is(err, errEnough) {
-				t.Fatal(err)
-			}
-			if _, err := os.Stat(file); err != nil {
-				t.Fatal(err)
-			}
-			o := Options{Database: f.o, Checkpoint: file, Since: time.Now()}
-			if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "everything") {
-				t.Errorf("another audit's checkpoint: %v", err)
-			}
-			continue
 		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("got %+v, want %+v", got, want)
-		}
-		break
+	})
+	if !reflect.DeepEqual(got, want) || len(killed) < 40 {
+		t.Fatalf("%d checkpoints; %v", len(killed), got.Differences)
 	}
-	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) || runs < 3 {
-		t.Errorf("%d runs; the checkpoint: %v", runs, err)
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the checkpoint after the end: %v", err)
+	}
+	before := 0
+	for n := 0; n < len(killed); n += 1 + len(killed)/8 {
+		if err := os.WriteFile(file, killed[n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		resumed := 0
+		got := f.verify(small, func(o *Options) {
+			o.Checkpoint = file
+			o.Progress = func(p Progress) { resumed = p.Resumed }
+		})
+		if !reflect.DeepEqual(got, want) || resumed <= before {
+			t.Errorf("after %d parts: %+v", resumed, got.Differences)
+		}
+		before = resumed
+	}
+}
+
+// TestInterrupted has an audit end with an error, and the next one go on; what
+// is of another audit is refused.
+func TestInterrupted(t *testing.T) {
+	f := days(t)
+	file := filepath.Join(t.TempDir(), "checkpoint")
+	errEnough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	o := Options{Database: f.o, Checkpoint: file, Progress: func(p Progress) {
+		if p.Units == 5 {
+			cancel(errEnough)
+		}
+	}}
+	if _, err := Verify(ctx, o); !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	o.Progress, o.Since = nil, time.Now()
+	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "everything") {
+		t.Errorf("since another time: %v", err)
+	}
+	o.Since = time.Time{}
+	f.sql("ALTER TABLE dingir.topics DISABLE TRIGGER ALL; UPDATE dingir.topics SET topic_uuid = gen_random_uuid() WHERE id = 1")
+	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "another database") {
+		t.Errorf("of another database: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("something else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("something else: %v", err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Verify(t.Context(), o); err != nil || r.Total != 0 {
+		t.Errorf("%v %v", r.Differences, err)
 	}
 }

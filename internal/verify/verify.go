@@ -44,9 +44,11 @@ type Options struct {
 	// lists; 0 means 100.
 	Listed int
 
-	// What a unit and a slot hold, which tests make smaller.
+	// What a unit and a slot hold, and how often a checkpoint is written: tests
+	// make them smaller.
 	pages   int64
 	records int32
+	every   time.Duration
 }
 
 // Progress is how far an audit is.
@@ -103,6 +105,9 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 	}
 	if o.records == 0 {
 		o.records = slotRecords
+	}
+	if o.every == 0 {
+		o.every = checkpointEvery
 	}
 	conn, err := store.Connect(ctx, o.Database)
 	if err != nil {
