@@ -192,7 +192,7 @@ func (r *Report) writeMoney(w io.Writer) error {
 	if len(r.Money) == 0 {
 		return nil
 	}
-	g := grid{heads: strings.Split("asset,balances,deposits,withdrawals,fees,adopted,times,off,frozen,held by orders,below zero", ","), keep: 5}
+	g := grid{heads: strings.Split("asset,balances,deposits,withdrawals,fees,adopted,times adopted,off,frozen,held by orders,below zero", ","), keep: 5}
 	for _, m := range r.Money {
 		g.add(m.Asset, m.Balances, m.Deposits, m.Withdrawals, m.Fees, m.Adopted, m.AdoptedTimes, m.Off, m.Frozen, m.Held, m.Negative)
 	}
