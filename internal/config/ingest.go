@@ -29,6 +29,11 @@ type Ingest struct {
 	// know how much does without: no rebuild can go beyond what was read so.
 	EventLog bool
 
+	// SnapshotRecords is after how many records of unifyevents the state is kept
+	// as a whole. A rebuild of any moment reads no more than those: half a million
+	// take about two seconds.
+	SnapshotRecords int
+
 	// AuditEvery is how often some of the state's balances are compared with
 	// those that the engine sent; 0: never. A round takes some milliseconds.
 	AuditEvery time.Duration
@@ -42,7 +47,9 @@ func DefaultIngest() Ingest {
 		BatchBytes:   4 << 20,
 		OutageGrace:  10 * time.Second,
 		EventLog:     true,
-		AuditEvery:   time.Minute,
+
+		SnapshotRecords: 500_000,
+		AuditEvery:      time.Minute,
 	}
 }
 
@@ -52,6 +59,7 @@ func (i *Ingest) settings() []setting {
 		{name: "batch-records", value: countValue(&i.BatchRecords), usage: "most records in one transaction"},
 		{name: "batch-bytes", value: bytesValue(&i.BatchBytes), usage: "most bytes in one answer of Kafka, for each worker; one larger message still comes"},
 		{name: "outage-grace", value: durationValue(&i.OutageGrace), usage: "how long Kafka or the database may be away before /readyz says so"},
+		{name: "snapshot-records", value: countValue(&i.SnapshotRecords), usage: "after so many records of unifyevents the exchange's state is kept as a whole, so that any moment can be rebuilt quickly"},
 		{name: "audit-every", value: durationValue(&i.AuditEvery), usage: "how often some of the reconstructed balances are compared with balance_changes; 0: never"},
 		{name: "event-log", value: boolValue(&i.EventLog), usage: "keep the archive of unifyevents and the exchange's state; false is for benchmarks only: what is read meanwhile is noted as skipped, and no rebuild will have it"},
 	}
@@ -65,6 +73,8 @@ func (i *Ingest) Validate() error {
 		return fmt.Errorf("%s: %d is not between 1 and 256", label("workers"), i.Workers)
 	case i.BatchRecords < 1 || i.BatchRecords > 1_000_000:
 		return fmt.Errorf("%s: %d is not between 1 and 1000000", label("batch-records"), i.BatchRecords)
+	case i.SnapshotRecords < 100:
+		return fmt.Errorf("%s: %d is less than 100", label("snapshot-records"), i.SnapshotRecords)
 	case i.BatchBytes < 1<<10 || i.BatchBytes > most:
 		return fmt.Errorf("%s: %s is not between 1KiB and 1GiB", label("batch-bytes"), formatBytes(i.BatchBytes))
 	}

@@ -28,7 +28,7 @@ func TestCommitUnanswered(t *testing.T) {
 		}
 	}
 	s.supply(1000)
-	p := s.Start(smallBatches)
+	p := s.Start(smallBatches, manySnapshots)
 	s.WaitDrained(drainTime)
 	conn := s.Connect()
 	for range sized(3, 20) {
@@ -117,7 +117,7 @@ func TestRefusedAtCommit(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.supply(2000)
-				p := s.Start(smallBatches)
+				p := s.Start(smallBatches, manySnapshots)
 				s.WaitDrained(drainTime)
 				var refused int
 				if err := conn.QueryRow(t.Context(), "SELECT last_value FROM refusals").Scan(&refused); err != nil || refused <= refusals {

@@ -122,3 +122,7 @@ func (s *scene) settle(running ...*harness.Process) {
 
 // smallBatches makes many transactions of few records.
 const smallBatches = "PERSISTOR_BATCH_RECORDS=200"
+
+// manySnapshots has the state kept as a whole often, so that restoring it begins
+// with a snapshot.
+const manySnapshots = "PERSISTOR_SNAPSHOT_RECORDS=500"

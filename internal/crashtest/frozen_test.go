@@ -36,7 +36,7 @@ func TestFrozenOwner(t *testing.T) {
 			s.begin()
 			for hit := range sized(1, 20) {
 				s.supply(3000)
-				former := s.Start(smallBatches, harness.Failpoint(test.window, "stop", 1+hit%2))
+				former := s.Start(smallBatches, manySnapshots, harness.Failpoint(test.window, "stop", 1+hit%2))
 				harness.Until(t, drainTime, "the process freezes", func() bool { return former.Hit() && former.Stopped() })
 				if test.holds {
 					conn := s.Connect()
@@ -45,7 +45,7 @@ func TestFrozenOwner(t *testing.T) {
 				}
 				s.account()
 
-				next := s.Start(smallBatches)
+				next := s.Start(smallBatches, manySnapshots)
 				s.WaitDrained(drainTime)
 				if test.holds && !strings.Contains(next.Log(), ended) {
 					t.Errorf("the new owner got on without having %s", ended)
@@ -98,7 +98,7 @@ func TestFrozenWithinSession(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, harness.New(t))
 	s.supply(3000)
-	p := s.Start(smallBatches, harness.Failpoint("copied", "stop", 3))
+	p := s.Start(smallBatches, manySnapshots, harness.Failpoint("copied", "stop", 3))
 	harness.Until(t, drainTime, "the process freezes", func() bool { return p.Hit() && p.Stopped() })
 	s.account()
 	p.Thaw()

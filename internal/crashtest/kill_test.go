@@ -29,7 +29,7 @@ func TestKill(t *testing.T) {
 				if window != "fetched" {
 					nth = 1 + hit%5
 				}
-				p := s.Start(smallBatches, harness.Failpoint(window, "kill", nth))
+				p := s.Start(smallBatches, manySnapshots, harness.Failpoint(window, "kill", nth))
 				if code := p.Wait(drainTime); code != -1 || !p.Hit() {
 					t.Fatalf("exit code %d, window hit: %v", code, p.Hit())
 				}
@@ -74,9 +74,9 @@ func TestKillDuringRebalance(t *testing.T) {
 			t.Fatalf("%d kills, only %d of them during a rebalance", try, hits)
 		}
 		s.supply(3000)
-		victim := s.Start(smallBatches)
+		victim := s.Start(smallBatches, manySnapshots)
 		harness.Until(t, drainTime, "the group has one member", stable(1))
-		other := s.Start(smallBatches)
+		other := s.Start(smallBatches, manySnapshots)
 		if hits%2 == 1 { // the rebalance comes from leaving instead
 			harness.Until(t, drainTime, "the group has two members", stable(2))
 			other.Term()

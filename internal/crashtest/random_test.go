@@ -19,7 +19,7 @@ func TestRandomKills(t *testing.T) {
 
 	s := newScene(t, harness.New(t))
 	s.supply(records / 2)
-	processes := []*harness.Process{s.Start(smallBatches), s.Start(smallBatches)}
+	processes := []*harness.Process{s.Start(smallBatches, manySnapshots), s.Start(smallBatches)}
 	conn := s.Connect()
 	done := func() (sum int64) {
 		for _, next := range s.Ledger(conn) {
@@ -36,7 +36,7 @@ func TestRandomKills(t *testing.T) {
 		if code := processes[i].Wait(10 * time.Second); code != -1 {
 			t.Errorf("kill %d: exit code %d", kill, code)
 		}
-		processes[i] = s.Start(smallBatches)
+		processes[i] = s.Start(smallBatches, manySnapshots)
 	}
 	s.settle(processes...)
 }

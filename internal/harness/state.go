@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +28,18 @@ type stateTables struct {
 	gaps          []gap // of unifyevents, in order
 	archived, end int64 // where the event log and the archive with its gaps end
 
+	snapshots []snapshot // in order
+	wrong     []string   // of the snapshots
+
 	rebuilt *state.State // from the topic's records, up to next
 	decoder event.Decoder
 	event   event.Unify
 	partial bool // the topic has not all records any more
+}
+
+type snapshot struct {
+	next int64
+	data []byte
 }
 
 type gap struct {
@@ -80,6 +89,16 @@ func (a *accounts) readState(ctx context.Context, tx pgx.Tx) error {
 	err = each(ctx, tx, fmt.Sprintf("SELECT first_offset, last_offset, reason FROM dingir.gaps WHERE topic_id = %d ORDER BY first_offset", t.topicID),
 		[]any{&g.first, &g.last, &g.reason}, func() error {
 			t.gaps = append(t.gaps, g)
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	var kept snapshot
+	err = each(ctx, tx, fmt.Sprintf("SELECT next_offset, data FROM dingir.state_snapshots WHERE topic_id = %d ORDER BY next_offset", t.topicID),
+		[]any{&kept.next, &kept.data}, func() error {
+			t.snapshots = append(t.snapshots, kept)
+			kept.data = nil
 			return nil
 		})
 	if err != nil {
@@ -137,6 +156,10 @@ func (t *stateTables) apply(offset, at int64, key, value []byte) {
 		return
 	}
 	t.reach(offset)
+	t.compareSnapshot()
+	if offset < t.rebuilt.Next() {
+		return // an operator has passed it over
+	}
 	if err := t.decoder.Unify(key, value, &t.event); err != nil {
 		t.rebuilt.Unreadable(offset, at)
 		return
@@ -144,10 +167,28 @@ func (t *stateTables) apply(offset, at int64, key, value []byte) {
 	t.rebuilt.Apply(offset, at, &t.event)
 }
 
+// compareSnapshot compares the snapshot of this place in the log, if there is
+// one: the same state gives the same bytes.
+func (t *stateTables) compareSnapshot() {
+	if len(t.snapshots) == 0 || t.snapshots[0].next > t.rebuilt.Next() {
+		return
+	}
+	s := t.snapshots[0]
+	t.snapshots = t.snapshots[1:]
+	var want bytes.Buffer
+	if err := t.rebuilt.WriteSnapshot(&want); err != nil {
+		t.wrong = append(t.wrong, err.Error())
+		return
+	}
+	if s.next != t.rebuilt.Next() || !bytes.Equal(s.data, want.Bytes()) {
+		t.wrong = append(t.wrong, fmt.Sprintf("the snapshot of offset %d is not what the log says there", s.next))
+	}
+}
+
 // reach applies the gaps before an offset. What no gap explains the topic had
 // once, and has lost.
 func (t *stateTables) reach(offset int64) {
-	for len(t.gaps) > 0 && t.gaps[0].first < offset {
+	for len(t.gaps) > 0 && t.gaps[0].first <= offset {
 		g := t.gaps[0]
 		t.gaps = t.gaps[1:]
 		t.partial = t.partial || g.first > t.rebuilt.Next()
@@ -178,9 +219,17 @@ func (a *accounts) judgeState() (violations []string) {
 	case t.base != pos.first || t.next != max(t.end, pos.first):
 		differ("of offsets %d to %d, the archive has %d to %d", t.base, t.next, pos.first, t.end)
 	}
-	t.reach(t.next)
+	t.reach(t.next - 1)
+	t.partial = t.partial || t.rebuilt.Next() < t.next
+	t.compareSnapshot()
 	if t.partial {
 		return violations
+	}
+	for _, w := range t.wrong {
+		differ("%s", w)
+	}
+	for _, s := range t.snapshots {
+		differ("a snapshot of offset %d, where the log has not come to or a gap is", s.next)
 	}
 	s := t.rebuilt
 	if row := stateText(s.Complete(), s.Provisional(), s.LastOrderID(), s.LastTradeID(), s.Mismatches()); row != t.row {

@@ -102,7 +102,7 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 	d.metrics = newMetrics(r, d)
 	d.conflicts = &conflicts{log: log, metrics: d.metrics, count: &d.conflictCount, prefix: o.Kafka.TopicPrefix}
 	if o.Ingest.EventLog {
-		d.keeper = live.NewKeeper(o.Database, log, d.metrics.mismatch)
+		d.keeper = live.NewKeeper(o.Database, o.Ingest.SnapshotRecords, log, d.metrics.mismatch)
 		d.audit = &live.Audit{Database: o.Database, Log: log, Settled: d.settled}
 	}
 	return d, nil

@@ -28,6 +28,7 @@ import (
 // ahead, or of another history, is not where the ledger is.
 type Keeper struct {
 	database store.Options
+	every    int64 // records between snapshots
 	log      *slog.Logger
 
 	state  *state.State
@@ -70,10 +71,10 @@ func historyOf(pos store.Position) history {
 }
 
 // NewKeeper returns one without a state. It opens sessions of its own to restore
-// it. found is called for each check that failed in a committed batch, with how
-// often it did.
-func NewKeeper(database store.Options, log *slog.Logger, found func(check string, n int64)) *Keeper {
-	return &Keeper{database: database, log: log, found: found, toTell: map[string]int64{}}
+// it, and keeps a snapshot of every so many records. found is called for each
+// check that failed in a committed batch, with how often it did.
+func NewKeeper(database store.Options, every int, log *slog.Logger, found func(check string, n int64)) *Keeper {
+	return &Keeper{database: database, every: int64(every), log: log, found: found, toTell: map[string]int64{}}
 }
 
 // DamageError says that the archive cannot be read. Trying again does not help.
@@ -194,7 +195,7 @@ func (k *Keeper) Write(b *store.Batch, p *store.Progress) {
 		latest = timeOf(k.latest)
 	}
 	Put(b, p, k.at.moves, k.state, latest)
-	if !k.due.now() {
+	if !k.due.now(k.every) {
 		return
 	}
 	s, err := store.NewSnapshot(p.TopicID, k.state.Next(), latest, k.state.WriteSnapshot)
@@ -330,7 +331,7 @@ func (k *Keeper) read(ctx context.Context, r *restoring) error {
 		return err
 	}
 	defer side.Close(context.WithoutCancel(ctx))
-	r.reader.Session = session
+	r.reader.Session, r.reader.Every = session, k.every
 	r.reader.Keep = func(s store.Snapshot) error {
 		return store.PutSnapshot(ctx, side, r.want.Topic, r.want.moves, s)
 	}

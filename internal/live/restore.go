@@ -36,9 +36,10 @@ type Restorer struct {
 	Session store.Querier // has to itself until Restore returns
 	Log     *slog.Logger
 
-	// Keep is called now and then, wherever a snapshot is due that is not there
+	// Keep is called with a snapshot of every so many records, where there is none
 	// yet. It may be nil.
-	Keep func(store.Snapshot) error
+	Keep  func(store.Snapshot) error
+	Every int64
 
 	// Next is where the reading has come to, for who wants to show it.
 	Next atomic.Int64
@@ -148,7 +149,7 @@ func (r *Restorer) apply(ctx context.Context, topicID int16, out *Restored, e *e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if r.Keep != nil && out.due.now() {
+	if r.Keep != nil && out.due.now(r.Every) {
 		r.keep(topicID, out)
 	}
 	return nil
@@ -169,21 +170,26 @@ func (r *Restorer) keep(topicID int16, out *Restored) {
 // timeOf is a record's timestamp in ms as a time that PostgreSQL can hold.
 func timeOf(ms int64) time.Time { return time.UnixMicro(int64(store.ClampTime(ms))).UTC() }
 
-// due tells when a snapshot should be kept. Half a million records are read
-// back in about two seconds, and so are 512 MiB. A big state is kept less often,
-// so that the snapshots stay a few hundredths of the log, but often enough for
-// any moment to be seconds away.
+// due tells when a snapshot should be kept. Half a million records are read back
+// in about two seconds, and so are 512 MiB. A big state is kept less often, so
+// that the snapshots stay a few hundredths of the log, but often enough for any
+// moment to be seconds away.
 type due struct {
 	size    int   // bytes of the last one
 	records int64 // since then
 	raw     int64 // and their bytes
 }
 
+// A snapshot is due after as many records as whoever keeps them says, or after
+// snapshotBytes of the log.
 const (
-	snapshotRecords = 500_000
-	snapshotBytes   = 512 << 20
-	snapshotShare   = 32 // raw bytes of the log for each byte of a snapshot
-	snapshotAtMost  = 2_000_000
+	snapshotBytes = 512 << 20
+
+	// snapshotShare is how many bytes of the log there are for each byte of a
+	// snapshot, and snapshotAtMost how many times the usual distance may become
+	// longer for it.
+	snapshotShare  = 32
+	snapshotAtMost = 4
 )
 
 func (d *due) add(bytes int) {
@@ -191,9 +197,12 @@ func (d *due) add(bytes int) {
 	d.raw += int64(bytes)
 }
 
-func (d *due) now() bool {
-	if d.records < snapshotRecords && d.raw < snapshotBytes {
+func (d *due) now(every int64) bool {
+	switch {
+	case d.records < every && d.raw < snapshotBytes:
 		return false
+	case d.raw >= int64(d.size)*snapshotShare:
+		return true
 	}
-	return d.raw >= int64(d.size)*snapshotShare || d.records >= snapshotAtMost || d.raw >= 4*snapshotBytes
+	return d.records >= snapshotAtMost*every || d.raw >= snapshotAtMost*snapshotBytes
 }
