@@ -34,6 +34,10 @@ type Ingest struct {
 	// take about two seconds.
 	SnapshotRecords int
 
+	// MergeEvery is how often small segments of the event log are joined; 0:
+	// never. A daemon that keeps up writes thousands a minute, each a row.
+	MergeEvery time.Duration
+
 	// AuditEvery is how often some of the state's balances are compared with
 	// those that the engine sent; 0: never. A round takes some milliseconds.
 	AuditEvery time.Duration
@@ -60,6 +64,7 @@ func (i *Ingest) settings() []setting {
 		{name: "batch-bytes", value: bytesValue(&i.BatchBytes), usage: "most bytes in one answer of Kafka, for each worker; one larger message still comes"},
 		{name: "outage-grace", value: durationValue(&i.OutageGrace), usage: "how long Kafka or the database may be away before /readyz says so"},
 		{name: "snapshot-records", value: countValue(&i.SnapshotRecords), usage: "after so many records of unifyevents the exchange's state is kept as a whole, so that any moment can be rebuilt quickly"},
+		{name: "merge-every", value: durationValue(&i.MergeEvery), usage: "how often small segments of the event log are joined; 0: never"},
 		{name: "audit-every", value: durationValue(&i.AuditEvery), usage: "how often some of the reconstructed balances are compared with balance_changes; 0: never"},
 		{name: "event-log", value: boolValue(&i.EventLog), usage: "keep the archive of unifyevents and the exchange's state; false is for benchmarks only: what is read meanwhile is noted as skipped, and no rebuild will have it"},
 	}
@@ -78,8 +83,10 @@ func (i *Ingest) Validate() error {
 	case i.BatchBytes < 1<<10 || i.BatchBytes > most:
 		return fmt.Errorf("%s: %s is not between 1KiB and 1GiB", label("batch-bytes"), formatBytes(i.BatchBytes))
 	}
-	if err := within("audit-every", i.AuditEvery, 0, 24*time.Hour); err != nil {
-		return err
+	for name, d := range map[string]time.Duration{"audit-every": i.AuditEvery, "merge-every": i.MergeEvery} {
+		if err := within(name, d, 0, 24*time.Hour); err != nil {
+			return err
+		}
 	}
 	return within("outage-grace", i.OutageGrace, 0, time.Hour)
 }

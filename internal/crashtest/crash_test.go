@@ -125,4 +125,4 @@ const smallBatches = "PERSISTOR_BATCH_RECORDS=200"
 
 // manySnapshots has the state kept as a whole often, so that restoring it begins
 // with a snapshot.
-const manySnapshots = "PERSISTOR_SNAPSHOT_RECORDS=500"
+const manySnapshots = "PERSISTOR_SNAPSHOT_RECORDS=200"

@@ -208,8 +208,13 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 	defer d.setCrew(nil)
 	workers.Go(func() { committer.run(take) })
 	workers.Go(func() { d.watchHalts(take, stop, list) })
-	if every := d.Options.Ingest.AuditEvery; every > 0 && d.keeper != nil && d.keeperFor(list) != nil {
-		workers.Go(func() { d.audit.Run(take, every) })
+	if d.keeper != nil && d.keeperFor(list) != nil {
+		if every := d.Options.Ingest.AuditEvery; every > 0 {
+			workers.Go(func() { d.audit.Run(take, every) })
+		}
+		if every := d.Options.Ingest.MergeEvery; every > 0 {
+			workers.Go(func() { d.mergeSegments(take, every) })
+		}
 	}
 	workers.Wait()
 	committer.flush() // what is left

@@ -13,7 +13,7 @@ import (
 
 // Settings with which even short logs have snapshots.
 const (
-	oftenSnapshots = "PERSISTOR_SNAPSHOT_RECORDS=300"
+	oftenSnapshots = "PERSISTOR_SNAPSHOT_RECORDS=100"
 	smallBatches   = "PERSISTOR_BATCH_RECORDS=150"
 )
 
@@ -67,8 +67,8 @@ func TestTheStateFollowsTheLedger(t *testing.T) {
 	s.ProduceExchange(x, 4000)
 	s.WaitDrained(patience)
 	s.agree("at first")
-	if n := s.count("SELECT count(*) FROM dingir.state_snapshots"); n < 3 {
-		t.Errorf("%d snapshots of some 1,400 records, one every 300", n)
+	if n := s.count("SELECT count(*) FROM dingir.state_snapshots"); n < 2 {
+		t.Errorf("%d snapshots of some 1,400 records, one every 100 to 400", n)
 	}
 
 	s.positions(unify, "0", "100")

@@ -11,12 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/thaliumx/persistor/internal/failpoint"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
-	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // maxWait is how long a broker holds an idle fetch.
@@ -224,143 +222,6 @@ func (w *worker) fetchFailed(ctx context.Context, err error) {
 	w.cluster = nil
 	w.kafkaDown(err)
 	w.pause(ctx)
-}
-
-// drainAnswer decodes and stores all that an answer brought, in as many batches
-// as the limits ask for.
-func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
-	failpoint.Hit("fetched")
-	for {
-		w.batch.Reset()
-		w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
-		more := w.fill(f)
-		for !more {
-			behind := f.behind()
-			w.rearm(ctx, f)
-			if !behind {
-				break
-			}
-			next := w.awaitMore(ctx)
-			if next == nil {
-				break
-			}
-			f = next
-			more = w.fill(f)
-		}
-		w.writeState()
-		if !w.batch.Empty() {
-			if err := w.commit(ctx); err != nil {
-				return err
-			}
-		}
-		if !more {
-			return nil
-		}
-	}
-}
-
-// awaitMore waits a little for the answer that follows, where there is more to
-// come for a batch that is not full: full batches cost the server a tenth less a
-// row. nil: what there is has to do.
-func (w *worker) awaitMore(ctx context.Context) *fetcher {
-	const patience = 50 * time.Millisecond
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case f := <-w.answers:
-		if f.err != nil {
-			w.answers <- f // for the loop to deal with; there is room, since it came from there
-			return nil
-		}
-		f.busy = false
-		return f
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return nil
-	}
-}
-
-// fill decodes records into the batch until a limit is reached (more) or the
-// answer is empty.
-func (w *worker) fill(f *fetcher) (more bool) {
-	for i := range f.answer.Partitions {
-		part := &f.answer.Partitions[i]
-		p := f.asked[i]
-		if !p.admitted || part.Want.TopicID != p.topicUUID || part.Position() != p.next {
-			continue // what was asked for is not what is wanted any more
-		}
-		if part.HighWatermark >= 0 {
-			p.sawLog(part.LogStart, part.HighWatermark)
-		}
-		for {
-			if w.batch.Records() >= w.Options.Ingest.BatchRecords || w.batch.Bytes() >= maxBatchBytes {
-				return true
-			}
-			done, err := w.take(p, part)
-			if err != nil {
-				w.partFailed(p, part, err)
-			}
-			if done || err != nil {
-				break
-			}
-		}
-		if time.Now().Before(w.alone) && !w.batch.Empty() {
-			return true
-		}
-	}
-	return false
-}
-
-// take moves one item of the log into the batch.
-func (w *worker) take(p *partition, part *fetch.Part) (done bool, err error) {
-	kind, err := part.Next()
-	if err != nil || kind == fetch.Done {
-		return true, err
-	}
-	progress := w.batch.Partition(p.log, p.committed, p.archived)
-	if kind == fetch.Gap {
-		p.next = part.Gap.Last + 1
-		return false, w.takeGap(p, progress, part.Gap)
-	}
-	rec := &part.Record
-	hash := Hash(rec.Value)
-	record := Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value}
-	bad, poisoned := p.poison[rec.Offset]
-	reason, state := bad.Reason, bad.SQLState
-	switch {
-	case p.topic == topics.UnifyEvents:
-		var archiveErr error
-		if err, archiveErr = w.takeEvent(p, progress, record, rec.Headers, hash, poisoned); archiveErr != nil {
-			return true, archiveErr
-		}
-	case !poisoned:
-		err = w.decoder.Add(w.batch, p.log, p.topic, record, hash)
-	}
-	w.batch.Record(progress, rec.Offset, hash)
-	if w.oldest == 0 || rec.Timestamp < w.oldest {
-		w.oldest = rec.Timestamp
-	}
-	p.next = rec.Offset + 1
-	if err != nil {
-		reason, state = err.Error(), ""
-	}
-	if err == nil && !poisoned {
-		return false, nil
-	}
-	w.batch.Reject(progress, store.RejectedRecord{
-		Offset: rec.Offset, Time: store.ClampTime(rec.Timestamp), Key: rec.Key, Value: rec.Value,
-		Headers: headers(rec.Headers), Reason: reason, SQLState: state,
-	})
-	return false, nil
-}
-
-func headers(h fetch.Headers) []store.Header {
-	list := make([]store.Header, 0, h.Len())
-	for key, value := range h.All() {
-		list = append(list, store.Header{Key: string(key), Value: value})
-	}
-	return list
 }
 
 // partFailed deals with what Kafka said about one partition. What was decoded

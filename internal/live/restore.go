@@ -63,38 +63,39 @@ func (r *Restorer) Restore(ctx context.Context, topicID int16, first, until int6
 func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, until int64) error {
 	r.Next.Store(out.State.Next())
 	archive := eventlog.NewArchive(r.Session, topicID)
-	for out.State.Next() < until {
-		err := eventlog.ReadEvents(ctx, archive, out.State.Next(), until, func(e *eventlog.Event) error {
+	for to := until; out.State.Next() < until; {
+		err := eventlog.ReadEvents(ctx, archive, out.State.Next(), to, func(e *eventlog.Event) error {
 			return r.apply(ctx, topicID, out, e)
 		})
-		if last, missing := missingUpTo(err, out.State.Next(), until); missing {
+		next := out.State.Next()
+		last := int64(-1)
+		if hole, ok := errors.AsType[*eventlog.HoleError](err); ok {
+			last = hole.Last
+		}
+		if has, ok := errors.AsType[*eventlog.RangeError](err); ok {
+			switch {
+			case has.First > next && has.First < has.Next:
+				last = min(has.First, until) - 1
+			case has.Next > next && has.Next < to:
+				to = has.Next // as far as it goes
+				continue
+			default:
+				last = until - 1
+			}
+		}
+		if last >= 0 {
 			// What was there is gone, which is no reason to stop: the state knows
 			// what it does not know.
-			r.Log.Error("the archive of unifyevents has a hole; the state is not complete. `persistor verify` tells more",
-				"first", out.State.Next(), "last", last)
-			out.State.Gap(out.State.Next(), last, eventlog.Lost)
-			continue
+			r.Log.Error("the archive of unifyevents has a hole; the state is not complete. `persistor verify` tells more", "first", next, "last", last)
+			out.State.Gap(next, last, eventlog.Lost)
+			err = nil
 		}
 		if err != nil {
 			return err
 		}
+		to = until
 	}
 	return nil
-}
-
-// missingUpTo finds out of an error whether it is that offsets from next on are
-// not in the archive, and which is the last of them.
-func missingUpTo(err error, next, until int64) (last int64, missing bool) {
-	if hole, ok := errors.AsType[*eventlog.HoleError](err); ok {
-		return hole.Last, true
-	}
-	if beyond, ok := errors.AsType[*eventlog.RangeError](err); ok {
-		if beyond.First > next && beyond.First < beyond.Next {
-			return min(beyond.First, until) - 1, true
-		}
-		return until - 1, true
-	}
-	return 0, false
 }
 
 // tries is how many snapshots are tried before the log is read from its
