@@ -9,6 +9,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/harness"
+	"github.com/thaliumx/persistor/internal/httpserver"
 )
 
 // Settings with which even short logs have snapshots.
@@ -121,7 +122,7 @@ func TestTheStateFollowsTheLedger(t *testing.T) {
 	// there on is history, also what the gap left out.
 	s.positions(unify, "0", fmt.Sprint(end-50), "--accept-loss")
 	s.WaitDrained(patience)
-	s.agree("read as it is now")
+	s.agreeOn("read as it is now", "state: ")
 	if !s.stateIs("complete") {
 		t.Error("all was read, and the state is incomplete")
 	}
@@ -311,4 +312,94 @@ func TestWithoutEventLog(t *testing.T) {
 	if exit := p.Wait(patience); exit != 0 {
 		t.Fatalf("exit %d", exit)
 	}
+}
+
+// Balances are compared with those that the engine sent: what is on its way is no
+// difference, what stays is one until it is gone.
+func TestBalancesAreAudited(t *testing.T) {
+	s := newScene(t)
+	x := s.Exchange(nil)
+	s.ProduceExchange(x, 3000)
+	p := s.Start("PERSISTOR_AUDIT_EVERY=300ms")
+	s.WaitDrained(patience)
+	balances := int64(s.count("SELECT count(*) FROM dingir.balances"))
+	audit := func() httpserver.Audit {
+		if status := p.Status(); status.State != nil && status.State.Audit != nil {
+			return *status.State.Audit
+		}
+		return httpserver.Audit{}
+	}
+	rounds := func(n int64) func() bool {
+		until := audit().Checked + n*balances
+		return func() bool { return audit().Checked >= until }
+	}
+	s.until("all balances were compared some times", rounds(4))
+	if a := audit(); a.Differences != 0 {
+		t.Errorf("%d differences in the log of a sound engine", a.Differences)
+	}
+	if n := s.count("SELECT count(*) FROM dingir.balance_audit WHERE agrees"); int64(n) != balances {
+		t.Errorf("%d of %d balances agree", n, balances)
+	}
+
+	// The engine debits a user, and only balances tells of it.
+	var user int64
+	var asset, total string
+	if err := s.conn.QueryRow(t.Context(), `SELECT user_id, asset, (available + frozen)::text FROM dingir.balances
+		WHERE available > 1 ORDER BY user_id, asset LIMIT 1`).Scan(&user, &asset, &total); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Unix()
+	s.Produce(harness.Record{Topic: "balances", Key: []byte{}, Value: fmt.Appendf(nil,
+		`{"timestamp":%d.0,"user_id":%d,"business_id":1,"asset":"%s","business":"transfer","market_price":"0","change":"-1","balance":"0.125","balance_available":"0.125","balance_frozen":"0","detail":"{\"id\":1}","signature":""}`,
+		now, user, asset)})
+	metric := func() float64 { n, _ := p.Metric("persistor_state_balance_audit_differences"); return n }
+	s.until("the difference is counted", func() bool { return audit().Differences == 1 && metric() == 1 })
+	s.until("it is looked at again", rounds(3))
+	if a := audit(); a.Differences != 1 {
+		t.Errorf("%d differences, want the one", a.Differences)
+	}
+
+	// The next deposit tells both.
+	s.Produce(
+		harness.Record{Topic: "balances", Key: []byte{}, Value: fmt.Appendf(nil,
+			`{"timestamp":%d.0,"user_id":%d,"business_id":2,"asset":"%s","business":"deposit","market_price":"0","change":"2","balance":"2.125","balance_available":"2.125","balance_frozen":"0","detail":"{\"id\":2}","signature":""}`,
+			now+1, user, asset)},
+		harness.Record{Topic: "unifyevents", Key: []byte("deposits"), Value: fmt.Appendf(nil,
+			`{"timestamp":%d.0,"user_id":%d,"asset":"%s","business":"deposit","change":"2","balance":"2.125","balance_available":"2.125","balance_frozen":"0","detail":"{\"id\":2}"}`,
+			now+1, user, asset)})
+	s.until("the difference is gone", func() bool { return audit().Differences == 0 && metric() == 0 })
+	if n, _ := p.Metric("persistor_state_mismatches_total", `check="payment_balance"`); n != 1 {
+		t.Errorf("%v failed checks of the deposit's balance, want 1", n)
+	}
+	if status := p.Status(); status.Mismatches == 0 || status.State.Checks["payment_balance"] != 1 {
+		t.Errorf("the status page has %d mismatches, by check %v", status.Mismatches, status.State.Checks)
+	}
+	s.account()
+}
+
+// A daemon that keeps up writes many small segments, and joins them while records
+// come.
+func TestSmallSegmentsAreJoined(t *testing.T) {
+	s := newScene(t)
+	x := s.faulty()
+	p := s.Start("PERSISTOR_BATCH_RECORDS=10", "PERSISTOR_MERGE_EVERY=200ms", oftenSnapshots)
+	s.ProduceExchange(x, 12_000)
+	s.WaitDrained(patience)
+	joined := func() bool { return strings.Contains(p.Log(), "segments of the event log joined") }
+	for more := 0; !joined() && more < 20; more++ {
+		s.ProduceExchange(x, 1000)
+		s.WaitDrained(patience)
+	}
+	if !joined() {
+		t.Fatal("no segments were joined")
+	}
+	s.account()
+	p.Term()
+	if exit := p.Wait(patience); exit != 0 {
+		t.Fatalf("exit %d", exit)
+	}
+	p = s.Start(oftenSnapshots)
+	s.ProduceExchange(x, 500)
+	s.WaitDrained(patience)
+	s.agree("behind the joined segments")
 }
