@@ -159,6 +159,13 @@ func TestCrashes(t *testing.T) {
 			c.CrashEvery, c.Forget, c.LoseTopics, c.AllowSelfTrade, c.Duplicates, c.Foreign = 300, 40, 20, true, 0.1, 0.2
 		},
 	}
+	tests["at random"] = func(c *exchange.Config) {
+		random := rand.New(rand.NewPCG(c.Seed, 77))
+		*c = randomConfig(random)
+		c.CrashEvery = 60 + random.IntN(500)
+		c.Forget = 1 + random.IntN(c.CrashEvery/2)
+		c.AllowSelfTrade = random.IntN(2) == 0
+	}
 	seeds := uint64(10)
 	if testing.Short() {
 		seeds = 3
@@ -170,7 +177,7 @@ func TestCrashes(t *testing.T) {
 				cfg := exchange.DefaultConfig()
 				cfg.Seed = seed
 				change(&cfg)
-				x, log := settledLog(t, cfg, 2000)
+				x, log := settledLog(t, cfg, 5*cfg.Users+1900)
 				s := newPlayer(New(0)).play(t, log)
 				want := truth(t, x, log)
 				if found := differences(want, x.State()); len(found) > 0 {
@@ -268,7 +275,7 @@ func TestSnapshotAndTailOverFaults(t *testing.T) {
 		cfg.Seed, cfg.CrashEvery, cfg.Forget, cfg.LoseUnify, cfg.AllowSelfTrade, cfg.SelfTransfers = seed, 120, 25, 8, true, 0.05
 		_, log := simulate(t, cfg, 2500)
 		random := rand.New(rand.NewPCG(seed, 9))
-		offsets := make([]int, 120)
+		offsets := make([]int, 60)
 		for i := range offsets {
 			offsets[i] = random.IntN(len(log))
 		}

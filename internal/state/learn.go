@@ -12,7 +12,7 @@ func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	for i := len(s.questions) - 1; i >= 0; i-- {
 		q := s.questions[i]
 		k := q.slotAt(slot)
-		if k < 0 || q.slots[k].settled {
+		if !q.open() || k < 0 || q.slots[k].settled {
 			continue
 		}
 		a := &s.accounts[slot]
@@ -80,6 +80,9 @@ func (s *State) answer(q *question, a answer) {
 	for k := range q.slots {
 		d := &q.slots[k]
 		available, frozen := then[k].available.Sub(was[k].available), then[k].frozen.Sub(was[k].frozen)
+		if gone := s.goneOtherwise(q, d.slot, a); !gone.IsZero() {
+			available, frozen = available.Sub(gone), frozen.Add(gone)
+		}
 		if d.settled {
 			available = frozen.Neg()
 		}
@@ -119,6 +122,33 @@ func (s *State) answer(q *question, a answer) {
 	}
 	q.history = append(q.history, answered{s.next, q.now})
 	q.now = a
+}
+
+// goneOtherwise is what a change of the answer would release of an account,
+// although the orders that held it are not as the question has them: something
+// else the engine told has opened or closed them, or let them trade.
+func (s *State) goneOtherwise(q *question, slot int32, a answer) (part amount.Amount) {
+	for i := range q.ops {
+		d := &q.ops[i]
+		if d.kind != stepCancel || d.o == nil || d.o.holds() != slot || slices.ContainsFunc(q.ops[:i], d.same) {
+			continue
+		}
+		o, was, is := s.orders[d.order], q.alive(q.now, d.order), q.alive(a, d.order)
+		switch {
+		case was && !is && o == nil:
+			part.Plus(&d.o.frozen)
+		case was && !is:
+			part = part.Add(d.o.frozen).Sub(o.frozen)
+		case !was && is && o != nil:
+			part.Minus(&d.o.frozen)
+		}
+	}
+	return part
+}
+
+// same reports whether another operation cancels the same order.
+func (d *doubt) same(other doubt) bool {
+	return other.kind == stepCancel && other.o != nil && other.order == d.order
 }
 
 // answerOrder opens or closes an order by another answer. The money it holds

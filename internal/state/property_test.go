@@ -144,7 +144,7 @@ func mangled(t testing.TB, random *rand.Rand) []record {
 }
 
 func TestInvariantsOfMangledLogs(t *testing.T) {
-	n := uint64(25)
+	n := uint64(12)
 	if testing.Short() {
 		n = 5
 	}

@@ -15,6 +15,7 @@ import (
 // one that remains.
 type question struct {
 	offset  int64 // of the record that raised it
+	silent  bool  // no id showed the crash
 	ops     []doubt
 	before  int // so many of ops came before what was surely forgotten
 	slots   []doubtedSlot
@@ -50,13 +51,14 @@ func (t tally) total() amount.Amount { return t.available.Add(t.frozen) }
 // Bounds of what may be open: on each side of a crash, and questions.
 const (
 	maxDoubts    = 48
-	maxQuestions = 16
+	maxQuestions = 64
 )
 
 // decide completes a question on the state before all its operations, and finds
 // the answers that fit best to what the engine told in the operations
-// themselves. Of those, the one that forgets least is taken.
-func (s *State) decide(q *question) {
+// themselves. Of those, the one that forgets least is taken. A crash that this
+// one has undone is still open: its answers are possible, too.
+func (s *State) decide(q *question, undone []*question) {
 	for i := range q.ops {
 		d := &q.ops[i]
 		if d.kind == stepCancel {
@@ -73,8 +75,28 @@ func (s *State) decide(q *question) {
 			all = append(all, answer{uint8(from), uint8(to)})
 		}
 	}
+	for _, u := range undone {
+		for _, a := range u.answers {
+			if from, to := q.index(u, a.from), q.index(u, a.to); from < to && to < q.before {
+				all = append(all, answer{uint8(from), uint8(to)})
+			}
+		}
+	}
 	q.answers = q.likeliest(all)
 	q.now = q.best()
+}
+
+// index is the first operation that does not come before one of another question.
+func (q *question) index(u *question, at uint8) int {
+	if int(at) == len(u.ops) {
+		return len(q.ops)
+	}
+	for i := range q.ops {
+		if q.ops[i].offset >= u.ops[at].offset {
+			return i
+		}
+	}
+	return len(q.ops)
 }
 
 // doubtSlots lists the accounts of a question's operations.
@@ -134,50 +156,62 @@ func (q *question) best() answer {
 // and those before, that is what was found when they were read.
 func (q *question) run(a answer) (after []tally, misses int) {
 	after = make([]tally, len(q.slots))
+	told := make([]tally, len(q.slots)) // what is believed on the way
 	for k := range q.slots {
 		after[k] = q.slots[k].before
+		told[k] = q.slots[k].before
 	}
-	miss := func(bad bool) {
-		if bad {
-			misses++
+	move := func(slot int32, available, frozen amount.Amount) *tally {
+		k := q.slotAt(slot)
+		for _, t := range []*tally{&after[k], &told[k]} {
+			t.available.Plus(&available)
+			t.frozen.Plus(&frozen)
 		}
+		return &told[k]
 	}
 	for i := range q.ops {
 		d := &q.ops[i]
-		if i < int(a.to) {
-			miss(len(d.fails) > 0)
+		asked := i >= int(a.to)
+		if !asked && len(d.fails) > 0 {
+			misses++
 		}
 		if !a.keeps(i) {
 			continue
 		}
-		told := i >= int(a.to)
+		fits := true
 		switch d.kind {
 		case stepPayment:
-			k := q.slotAt(d.slot)
-			t := &after[k]
-			t.available = t.available.Add(d.change)
-			if d.split {
-				miss(told && q.slots[k].known && !(t.available.Equal(d.first) && t.frozen.Equal(d.frozen)))
-				t.available, t.frozen = d.first, d.frozen
-			} else {
-				miss(told && q.slots[k].known && !t.total().Equal(d.total))
-				t.available = d.total.Sub(t.frozen)
-			}
+			t := move(d.slot, d.change, amount.Amount{})
+			fits = !q.slots[q.slotAt(d.slot)].known || d.believe(t)
 		case stepTransfer:
-			from, to := &after[q.slotAt(d.slot)], &after[q.slotAt(d.other)]
-			from.available = from.available.Sub(d.change)
-			to.available = to.available.Add(d.change)
+			move(d.slot, d.change.Neg(), amount.Amount{})
+			move(d.other, d.change, amount.Amount{})
 		case stepCancel:
 			if d.o == nil || q.cancels(a, d.order) < i {
-				miss(told)
-				continue
+				fits = false
+				break
 			}
-			miss(told && !(d.o.remain.Equal(d.first) && d.o.frozen.Equal(d.word.frozen)))
-			t := &after[q.slotAt(d.o.holds())]
-			t.frozen, t.available = t.frozen.Sub(d.o.frozen), t.available.Add(d.o.frozen)
+			fits = d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.word.frozen)
+			move(d.o.holds(), d.o.frozen, d.o.frozen.Neg())
+		}
+		if asked && !fits {
+			misses++
 		}
 	}
 	return after, misses
+}
+
+// believe compares a payment with what is known before it is believed, and then
+// believes it.
+func (d *doubt) believe(t *tally) bool {
+	if !d.split {
+		fits := t.total().Equal(d.total)
+		t.available = d.total.Sub(t.frozen)
+		return fits
+	}
+	fits := t.available.Same(&d.first) && t.frozen.Same(&d.word.frozen)
+	t.available, t.frozen = d.first, d.word.frozen
+	return fits
 }
 
 // cancels is the first operation that cancels an order by an answer; len(ops)
@@ -198,20 +232,26 @@ func (q *question) doubts(id int64) bool {
 	return slices.ContainsFunc(q.ops, func(d doubt) bool { return d.kind == stepCancel && d.order == id && d.o != nil })
 }
 
-// ask adds a question to the open ones, unless it has only one answer.
+// ask adds a question to the open ones, unless there is nothing in it.
 func (s *State) ask(q *question) {
-	if len(q.answers) > 1 {
+	if q.open() || len(q.history) > 0 {
 		s.setQuestions(append(slices.Clone(s.questions), q))
 	}
 }
 
-// setQuestions replaces the open questions.
-func (s *State) setQuestions(open []*question) {
-	if len(open) > maxQuestions {
-		open = open[len(open)-maxQuestions:]
+func (q *question) open() bool { return len(q.answers) > 1 }
+
+// setQuestions replaces the questions. Answered ones stay as long as the records
+// that changed the answer may be undone.
+func (s *State) setQuestions(asked []*question) {
+	if len(asked) > maxQuestions {
+		asked = asked[len(asked)-maxQuestions:]
 	}
 	mark := func(doubted bool) {
 		for _, q := range s.questions {
+			if !q.open() && doubted {
+				continue
+			}
 			for k := range q.slots {
 				s.accounts[q.slots[k].slot].doubted = doubted
 			}
@@ -223,25 +263,31 @@ func (s *State) setQuestions(open []*question) {
 		}
 	}
 	mark(false)
-	s.questions = open
+	s.questions = asked
 	mark(true)
 }
 
 // dropQuestions forgets what was asked at an offset or later, and what was
-// answered, since the records there have been undone.
-func (s *State) dropQuestions(offset int64) {
-	var open []*question
+// answered, since the records there have been undone. But a crash that no id
+// shows is a fact, also where it was a forgotten record that showed it. Those
+// that an id showed are returned.
+func (s *State) dropQuestions(offset int64) (undone []*question) {
+	var left []*question
 	for _, q := range s.questions {
-		if q.offset >= offset {
+		if q.offset >= offset && !(q.silent && q.ops[len(q.ops)-1].offset < offset) {
+			if !q.silent {
+				undone = append(undone, q)
+			}
 			continue
 		}
 		for n := len(q.history); n > 0 && q.history[n-1].offset >= offset; n-- {
 			q.now = q.history[n-1].was
 			q.history = q.history[:n-1]
 		}
-		open = append(open, q)
+		left = append(left, q)
 	}
-	s.setQuestions(open)
+	s.setQuestions(left)
+	return undone
 }
 
 // settle brings the state to answers that are possible, after an undo: what was
@@ -258,9 +304,17 @@ func (s *State) settle() {
 	s.next = next
 }
 
-// closeAnswered drops the questions that have one answer.
+// closeAnswered drops the questions that have one answer, which no undo can
+// reach any more.
 func (s *State) closeAnswered() {
-	if slices.ContainsFunc(s.questions, func(q *question) bool { return len(q.answers) == 1 }) {
-		s.setQuestions(slices.DeleteFunc(slices.Clone(s.questions), func(q *question) bool { return len(q.answers) == 1 }))
+	oldest := s.next
+	if s.journal.records.len() > 0 {
+		oldest = s.journal.records.at(s.journal.records.tail).offset
+	}
+	closed := func(q *question) bool {
+		return !q.open() && (len(q.history) == 0 || q.history[len(q.history)-1].offset < oldest)
+	}
+	if slices.ContainsFunc(s.questions, closed) {
+		s.setQuestions(slices.DeleteFunc(slices.Clone(s.questions), closed))
 	}
 }

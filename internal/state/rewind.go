@@ -74,9 +74,9 @@ func (s *State) rewindTo(id int64) check {
 	q.before = len(q.ops) - after
 	r.finish()
 	q.offset = s.next
-	s.dropQuestions(s.journal.offsetAfterLast())
+	undone := s.dropQuestions(s.journal.offsetAfterLast())
 	s.settle()
-	s.decide(q)
+	s.decide(q, undone)
 	s.redo(q)
 	s.ask(q)
 	return rewind

@@ -100,6 +100,7 @@ func (s *State) codeWord(c *codec, w *word) {
 
 func (s *State) codeQuestion(c *codec, q *question) {
 	c.int64(&q.offset)
+	c.bool(&q.silent)
 	list(c, &q.ops, func(d *doubt) {
 		c.int64(&d.offset)
 		small(c, &d.kind, stepTransfer)
@@ -131,7 +132,7 @@ func (s *State) codeQuestion(c *codec, q *question) {
 		c.int64(&h.offset)
 		one(&h.was)
 	})
-	if c.reading && (len(q.answers) == 0 || !q.hasSlots()) {
+	if c.reading && (len(q.answers) == 0 || len(q.ops) == 0 || !q.hasSlots()) {
 		c.fail()
 	}
 }

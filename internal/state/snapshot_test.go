@@ -80,7 +80,7 @@ func chain(t *testing.T, log []record, offsets []int) {
 func TestSnapshotAndTailAtRandomOffsets(t *testing.T) {
 	log := dump(t, "engine-1.unify.jsonl.xz")
 	random := rand.New(rand.NewPCG(1, 2))
-	offsets := make([]int, 60)
+	offsets := make([]int, 25)
 	for i := range offsets {
 		offsets[i] = random.IntN(len(log))
 	}

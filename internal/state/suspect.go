@@ -141,7 +141,7 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 	for behind < r.head-1 && free(behind) && behind-first < maxRun {
 		behind++
 	}
-	q = &question{offset: s.next}
+	q = &question{offset: s.next, silent: true}
 	for i := first; i < behind; i++ {
 		if r.at(i).kind.own() {
 			q.ops = append(q.ops, s.doubtAt(i))
