@@ -25,7 +25,7 @@ import (
 // logShown is how much of a process's log a failed test shows.
 const logShown = 6 << 10
 
-// Process is a running `persistor run`.
+// Process is a running `persistor run`, or another command of the program.
 type Process struct {
 	t       testing.TB
 	command *exec.Cmd
@@ -38,8 +38,14 @@ type Process struct {
 // ("NAME=value"). It is killed when the test ends; a failed test shows its log.
 func (s *Site) Start(settings ...string) *Process {
 	s.t.Helper()
+	return s.Launch(settings, "run")
+}
+
+// Launch is Start for any command.
+func (s *Site) Launch(settings []string, arguments ...string) *Process {
+	s.t.Helper()
 	p := &Process{t: s.t, log: &output{}, proof: filepath.Join(s.t.TempDir(), "proof"), done: make(chan struct{})}
-	p.command = exec.Command(Binary(s.t), "run") //nolint:gosec,noctx // The program is ours, and killed below.
+	p.command = exec.Command(Binary(s.t), arguments...) //nolint:gosec,noctx // The program is ours, and killed below.
 	p.command.Env = s.environment(append(settings, "FAILPOINT_PROOF="+p.proof))
 	p.command.Stdout, p.command.Stderr = p.log, p.log
 	if err := p.command.Start(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/eventlog"
+	"github.com/thaliumx/persistor/internal/failpoint"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
@@ -82,6 +83,7 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 	if err := r.stage(ctx); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("staged")
 	if err := r.compare(ctx); err != nil {
 		return nil, err
 	}
