@@ -168,12 +168,13 @@ SELECT 'different', {row:l}, {row:g}, g.rank, 'expired'
   JOIN {groups} g ON {l=g:group} AND g.rank = 2 AND g.judged
  WHERE l.n > 1`
 
-// finalSQL lists the positions that will have a row.
+// finalSQL lists the positions that will have a row. A surplus row that stays
+// has its position if no record is known to be there.
 const finalSQL = `
 CREATE TABLE {final} AS
 SELECT l.src_topic AS topic_id, l.src_partition AS partition, l.src_offset AS "offset"
   FROM dingir.{t} l JOIN (SELECT topic_id, partition, min(first) AS first, max(until) AS until FROM {schema}.zones WHERE '{t}' = ANY (home) GROUP BY 1, 2) z
     ON z.topic_id = l.src_topic AND z.partition = l.src_partition AND l.src_offset >= z.first AND l.src_offset < z.until
- WHERE NOT EXISTS (SELECT FROM {plan} p WHERE {l=old:identity})
+ WHERE NOT EXISTS (SELECT FROM {plan} p WHERE {l=old:identity} AND (p.kind = 'different' OR {pruned} OR p.class = 'read'))
  UNION ALL
 SELECT (p.new).src_topic, (p.new).src_partition, (p.new).src_offset FROM {plan} p WHERE p.kind IN ('missing', 'different')`

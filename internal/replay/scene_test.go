@@ -87,15 +87,21 @@ func (s *scene) verify() {
 // content is everything in the tables of records and in the accounting, as text.
 func (s *scene) content() map[string][]string {
 	s.t.Helper()
+	all := s.read("to_jsonb(t)", "trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users")
+	for table, columns := range map[string]string{
+		"duplicates": "to_jsonb(t) - 'noted_at'", "gaps": "to_jsonb(t) - 'noted_at'",
+		"rejects": "to_jsonb(t) - 'id' - 'rejected_at' - 'published_at' - 'resolved_at'",
+	} {
+		all[table] = s.read(columns, table)[table]
+	}
+	return all
+}
+
+// read returns the rows of tables as text.
+func (s *scene) read(columns string, tables ...string) map[string][]string {
+	s.t.Helper()
 	all := map[string][]string{}
-	for _, table := range []string{"trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users", "duplicates", "gaps", "rejects"} {
-		columns := "to_jsonb(t)"
-		if table == "duplicates" || table == "gaps" {
-			columns += " - 'noted_at'"
-		}
-		if table == "rejects" {
-			columns += " - 'id' - 'rejected_at' - 'published_at' - 'resolved_at'"
-		}
+	for _, table := range tables {
 		rows, err := s.conn.Query(context.Background(), "SELECT ("+columns+")::text FROM dingir."+table+" t ORDER BY 1")
 		if err != nil {
 			s.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,7 @@ func (r *run) readShapes(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the columns of dingir.%s: %w", s.Name, err)
 		}
-		r.shapes = append(r.shapes, newShape(s, all, r.unifyID()))
+		r.shapes = append(r.shapes, newShape(s, all, r.unifyID(), r.Prune))
 	}
 	return nil
 }
@@ -58,7 +59,7 @@ func (r *run) unifyID() int16 {
 	return -1
 }
 
-func newShape(s store.Shape, all []string, unify int16) *shape {
+func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 	sh := &shape{
 		Shape: s, all: all,
 		byUnify:    s.Name == "deposits" || s.Name == "withdrawals",
@@ -105,6 +106,7 @@ func newShape(s store.Shape, all []string, unify int16) *shape {
 		"{final}", Schema+"."+sh.Name+"_final",
 		"{schema}", Schema,
 		"{time}", sh.Time,
+		"{pruned}", strconv.FormatBool(prune),
 		"{key}", sh.Identity[0],
 		"{home}", home,
 		"{twin}", twin,
