@@ -20,6 +20,10 @@ type Comparison struct {
 	Balances, OpenOrders Difference
 	State                bool // whether the one row of dingir.state says something else
 
+	// Missing says that the archive lacks records and no snapshot makes up for
+	// them: the tables may know more than it tells.
+	Missing bool
+
 	batch *store.Batch
 }
 
@@ -42,7 +46,7 @@ func (m *Mirror) Compare(ctx context.Context, session store.Querier, pos store.P
 	if err := m.follow(ctx, session, pos); err != nil {
 		return nil, err
 	}
-	c := &Comparison{batch: store.NewBatch()}
+	c := &Comparison{Missing: m.restored.Missing, batch: store.NewBatch()}
 	var err error
 	if c.Balances, err = compareBalances(ctx, session, m.restored.State, c.batch); err != nil {
 		return nil, err

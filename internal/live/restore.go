@@ -27,6 +27,10 @@ type Restored struct {
 	SnapshotSize int // bytes, as stored
 	Records      int64
 
+	// Missing says that the archive lacks records that were in it once: it was
+	// cut, or has a hole that no gap explains.
+	Missing bool
+
 	due due // for the next snapshot
 }
 
@@ -88,6 +92,7 @@ func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, un
 			// what it does not know.
 			r.Log.Error("the archive of unifyevents has a hole; the state is not complete. `persistor verify` tells more", "first", next, "last", last)
 			out.State.Gap(next, last, eventlog.Lost)
+			out.Missing = true
 			err = nil
 		}
 		if err != nil {

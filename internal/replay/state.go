@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
 )
@@ -22,13 +22,12 @@ func (r *run) compareState(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	c, err := r.stateNow(ctx, tx)
-	var out *eventlog.RangeError
-	if errors.As(err, &out) {
-		r.note("balances, open_orders and state are not compared: %v", err)
-		return nil
-	}
 	if err != nil {
 		return fmt.Errorf("compare the state: %w", err)
+	}
+	if c.Missing {
+		r.note("balances, open_orders and state are not compared: they may know more than what is left of the archive")
+		return nil
 	}
 	r.stateDiffers = c
 	return nil
@@ -41,7 +40,7 @@ func (r *run) stateNow(ctx context.Context, tx pgx.Tx) (*live.Comparison, error)
 	if err != nil || !found {
 		return nil, errors.Join(err, ctx.Err())
 	}
-	r.mirror.Log = r.Log
+	r.mirror.Log = slog.New(slog.DiscardHandler) // the report says what matters
 	return r.mirror.Compare(ctx, tx, pos)
 }
 
@@ -53,7 +52,7 @@ func (r *run) repairState(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	c, err := r.stateNow(ctx, tx)
-	if err == nil && !c.None() {
+	if err == nil && !c.Missing && !c.None() {
 		err = c.Write(ctx, tx)
 	}
 	if err != nil {
