@@ -181,8 +181,12 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 			joined := eventlog.NewJoined(conn, position, k, eventlog.SeamOverlap)
 			log.Log = joined
 			r, err = rebuild.State(ctx, log, o.want)
-			t := joined.Tally
-			way = fmt.Sprintf("%s%d records from the archive, %d from the topic (%d compared with the archive)", snapshotWay(r), t.Archive, t.Topic, t.Compared)
+			if fetch.Retriable(err) {
+				return fmt.Errorf("%w; what is archived can be read without Kafka: --from archive", err)
+			}
+			// It may have read on behind the wanted moment.
+			archived := min(joined.Tally.Archive, r.Applied)
+			way = fmt.Sprintf("%s%d records from the archive, %d from the topic (%d compared with the archive)", snapshotWay(r), archived, r.Applied-archived, joined.Tally.Compared)
 			return err
 		})
 	})
