@@ -115,9 +115,6 @@ func (d *Daemon) Run(ctx, hurry context.Context) error {
 	var loops sync.WaitGroup
 	counting, stop := context.WithCancel(ctx)
 	loops.Go(func() { d.countRejects(counting) })
-	if d.Options.Ingest.EventLog {
-		loops.Go(func() { d.joinSegments(counting, joinEvery) })
-	}
 	defer loops.Wait()
 	defer stop()
 	for ctx.Err() == nil {
