@@ -193,6 +193,10 @@ func (a *audit) reportPartition(l log, p *partition) {
 		differ(Missing, r, absence)
 	}
 	for _, d := range p.doubled {
+		// A segment is a gap here, too: a reject belongs into one.
+		if p.Live && d.as == aReject.String()+" and gap" && !slices.ContainsFunc(p.noted, func(g Range) bool { return g.First <= d.Last && g.Last >= d.First }) {
+			continue
+		}
 		if d.as == twoGaps && p.Live {
 			d.as = "two segments of the event log, or a segment and a gap"
 		}
