@@ -57,7 +57,8 @@ var checkNames = [checkCount]string{
 
 // Check is the count of one cross-check, or of one kind of contradiction. The
 // latter (unreadable, rewind and what follows) have no Passed: they are counted
-// when they occur.
+// when they occur. Failed may sink: where a crash of the engine turns out to
+// explain what some records contradicted, that is taken back.
 type Check struct {
 	Name           string // lower case with underscores; the list is fixed
 	Passed, Failed int64

@@ -61,11 +61,9 @@ const (
 func (s *State) decide(q *question, undone []*question) {
 	for i := range q.ops {
 		d := &q.ops[i]
-		if d.kind == stepCancel {
-			if d.o = nil; s.orders[d.order] != nil {
-				o := s.orders[d.order]
-				d.o = copyOrder(o)
-			}
+		d.o = nil
+		if o := s.orders[d.order]; d.kind == stepCancel && o != nil {
+			d.o = copyOrder(o)
 		}
 	}
 	s.doubtSlots(q, func(slot int32) *holdings { return &s.accounts[slot].holdings })

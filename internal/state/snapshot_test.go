@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -80,7 +81,11 @@ func chain(t *testing.T, log []record, offsets []int) {
 func TestSnapshotAndTailAtRandomOffsets(t *testing.T) {
 	log := dump(t, "engine-1.unify.jsonl.xz")
 	random := rand.New(rand.NewPCG(1, 2))
-	offsets := make([]int, 25)
+	n := 25
+	if os.Getenv("PERSISTOR_STATE") == "full" {
+		n = 1000
+	}
+	offsets := make([]int, n)
 	for i := range offsets {
 		offsets[i] = random.IntN(len(log))
 	}

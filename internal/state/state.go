@@ -44,7 +44,6 @@ type State struct {
 	questions []*question
 	money     []Money // by asset
 	checks    [checkCount]counter
-	examples  []Example
 
 	changed changes
 }
