@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -188,6 +189,29 @@ func TestStateOfTheDaemon(t *testing.T) {
 	}
 	if got := state(); !strings.Contains(got.stderr, "state at offset 200: ") || !strings.Contains(got.stderr, " records from the archive, 0 from the topic") {
 		t.Errorf("how it got there: %q", got.stderr)
+	}
+	// The topic's beginning goes: the archive has it. The archive goes as well.
+	deleteBelow(t, s, 100)
+	want := state("--from", dump, "--at-offset", "57").stdout
+	if got := state("--at-offset", "57"); got.stdout != want {
+		t.Errorf("without the topic's beginning: %s", got.stderr)
+	}
+	if got := execute(t, s.env, "state", "--from", "kafka", "--at-offset", "57"); got.code != 1 || !strings.Contains(got.stderr, "can answer from offset 100 on; the archive may reach farther back") {
+		t.Errorf("the topic without its beginning: %+v", got)
+	}
+	conn, err := pgx.Connect(t.Context(), s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "DELETE FROM dingir.event_log; DELETE FROM dingir.state_snapshots"); err != nil {
+		t.Fatal(err)
+	}
+	if got := execute(t, s.env, "state", "--at-offset", "57"); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "can answer from offset 100 on") {
+		t.Errorf("without either's beginning: %+v", got)
+	}
+	if got := parseState(t, state("--format", "json").stdout); *got.BaseOffset != 100 || *got.NextOffset != 200 || *got.Complete {
+		t.Errorf("what is left: %+v", got)
 	}
 	missing := execute(t, append(slices.Clone(s.env), "PERSISTOR_TOPIC_PREFIX=none."), "state", "--from", "archive")
 	if missing.code != 1 || !strings.Contains(missing.stderr, "nothing is archived yet") || !strings.Contains(missing.stderr, "persistor run") {
