@@ -6,7 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"time"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -29,9 +29,16 @@ func replayCommand() command {
 			"nothing live has changed. Exit code 3 with --dry-run where something differs.",
 		needs: config.NeedKafka | config.NeedDatabase,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
-			var w replayWish
+			w := replayWish{untilOffset: -1}
 			earliest := fs.Bool("from-earliest", false, "from the log's earliest record on; required, there is no other beginning yet")
-			fs.Int64Var(&w.untilOffset, "until-offset", -1, "cover the records of unifyevents below this `offset` only")
+			fs.Func("until-offset", "cover the records of unifyevents below this `offset` only", func(text string) error {
+				n, err := strconv.ParseInt(text, 10, 64)
+				if err != nil || n < 0 {
+					return fmt.Errorf("%q: no offset is negative or anything but a number", text)
+				}
+				w.untilOffset = n
+				return nil
+			})
 			until := fs.String("until-time", "", "cover the records up to this `time` only, as 2026-01-05T09:00:00Z")
 			fs.BoolVar(&w.dryRun, "dry-run", false, "end after the report")
 			fs.BoolVar(&w.yes, "yes", false, "do not ask")
@@ -42,7 +49,7 @@ func replayCommand() command {
 					return usageError("want --from-earliest")
 				}
 				if *until != "" {
-					at, err := time.Parse(time.RFC3339Nano, *until)
+					at, err := parseTime(*until)
 					if err != nil || at.UnixMilli() <= 0 {
 						return usageError("--until-time: %q is no time like 2026-01-05T09:00:00Z", *until)
 					}
@@ -50,6 +57,9 @@ func replayCommand() command {
 				}
 				if w.untilOffset >= 0 && w.untilTime > 0 {
 					return usageError("want --until-offset or --until-time, not both")
+				}
+				if w.dryRun && w.yes {
+					return usageError("want --dry-run or --yes, not both")
 				}
 				if err := format.check(); err != nil {
 					return err
@@ -100,6 +110,9 @@ func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
 			}
 			if err := w.write(c, r); err != nil {
 				return false, err
+			}
+			if !w.json {
+				fmt.Fprintf(c.stdout, "\nto be done in one transaction: %s\n", r.Outcome())
 			}
 			return confirmed(c), nil
 		}

@@ -18,7 +18,7 @@ type step struct{ what, sql string }
 func (r *run) compare(ctx context.Context) (err error) {
 	return pgx.BeginTxFunc(ctx, r.conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		// Sorts and hashes over whole tables, and nothing that compiling helps.
-		if _, err := tx.Exec(ctx, "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off; SET LOCAL lock_timeout = 0"); err != nil {
+		if _, err := tx.Exec(ctx, "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off; SET LOCAL lock_timeout = 0; SET LOCAL default_statistics_target = 10"); err != nil {
 			return fmt.Errorf("begin the comparison: %w", err)
 		}
 		if err := r.checkLedger(ctx, tx); err != nil {
@@ -218,9 +218,12 @@ func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 		if st.sql == surplusSQL || st.sql == surplusUnloggedSQL {
 			args = append(args, time.UnixMilli(min(r.UntilTime, 4_102_444_800_000)), time.UnixMilli(r.logLast))
 		}
-		if _, err := tx.Exec(ctx, s.sql(st.sql), args...); err != nil {
+		begun := time.Now()
+		tag, err := tx.Exec(ctx, s.sql(st.sql), args...)
+		if err != nil {
 			return fmt.Errorf("%s: %w", st.what, err)
 		}
+		r.Log.Debug("replay: "+st.what, "table", s.Name, "rows", tag.RowsAffected(), "took", time.Since(begun).String())
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ SELECT l.id AS lid, g.id AS gid, CASE WHEN l.class = 'expired' AND g.rank <> 0 T
 const pairsByContent = `
 SELECT DISTINCT ON (gid) lid, gid, new FROM (
 	SELECT DISTINCT ON (l.ctid) l.ctid AS lid, g.ctid AS gid, CASE WHEN l.class = 'expired' AND g.rank <> 0 THEN NULL ELSE g.new END AS new
-	  FROM {plan} l JOIN {plan} g ON (l.old).{key} = (g.new).{key} AND {old=new:content}
+	  FROM {plan} l JOIN {plan} g ON md5({old:content}::text) = md5({new:content}::text) AND {old:content} *= {new:content}
 	 WHERE l.kind = 'live' AND g.kind = 'log') x
  ORDER BY gid, lid`
 

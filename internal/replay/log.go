@@ -21,7 +21,6 @@ type logReader struct {
 
 	records     int64
 	first, last int64 // timestamps in ms of the first and the latest record
-	dark        []darkness
 	before      int64 // while a gap lies behind: the timestamp before it
 	inGap       bool
 }
@@ -132,11 +131,11 @@ func (l *logReader) finish() {
 	if l.records == 0 {
 		begin = forever
 	}
-	l.run.dark = append(l.dark, darkness{-forever, begin})
+	l.dark = append(l.dark, darkness{-forever, begin})
 	if l.inGap {
-		l.run.dark = append(l.run.dark, darkness{l.before - slack, forever})
+		l.dark = append(l.dark, darkness{l.before - slack, forever})
 	}
-	l.run.logFirst, l.run.logLast, l.run.logRecords = l.first, l.last, l.records
+	l.logFirst, l.logLast, l.logRecords = l.first, l.last, l.records
 	if l.UntilOffset >= 0 {
 		l.UntilTime = min(l.UntilTime, l.last)
 	}

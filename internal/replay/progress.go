@@ -17,7 +17,6 @@ type Progress struct {
 	phase       string
 	total, done int64
 	begun, told time.Time
-	shown       bool // a line without an end is on the terminal
 }
 
 // How often a bar is drawn, and a line logged.
@@ -35,12 +34,13 @@ func (p *Progress) Phase(name string, total int64) {
 	p.End()
 	p.phase, p.total, p.done, p.begun = name, total, 0, time.Now()
 	p.told = time.Time{}
-	if p.Terminal != nil {
+	switch {
+	case p.Terminal != nil:
 		p.draw()
-	} else if p.Log != nil && total > 0 {
+	case p.Log != nil && total > 0:
 		p.told = time.Now()
 		p.Log.Info("replay: "+name, "records", total)
-	} else if p.Log != nil {
+	case p.Log != nil:
 		p.Log.Info("replay: " + name)
 	}
 }
@@ -69,7 +69,6 @@ func (p *Progress) End() {
 	if p.Terminal != nil {
 		p.draw()
 		fmt.Fprintln(p.Terminal)
-		p.shown = false
 	}
 	p.phase = ""
 }
@@ -104,5 +103,4 @@ func (p *Progress) draw() {
 		line += " " + time.Since(p.begun).Round(100*time.Millisecond).String()
 	}
 	fmt.Fprintf(p.Terminal, "\r\x1b[K%s", line)
-	p.shown = true
 }

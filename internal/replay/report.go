@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -282,13 +281,9 @@ func (r *Report) Write(w io.Writer) error {
 		fmt.Fprintf(&out, "unifyevents from offset %d up to %d, %s to %s\n\n", r.First, r.Next,
 			r.FirstTime.Format("2006-01-02 15:04:05"), r.LastTime.Format("2006-01-02 15:04:05"))
 	}
-	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "table\tequal\tmissing\tdifferent\tsurplus\t")
-	for _, table := range r.Tables {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t\n", table.Name, table.Equal, table.Missing, table.Different, table.Surplus)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write the report: %w", err)
+	fmt.Fprintf(&out, "%-20s %12s %9s %9s %9s\n", "table", "equal", "missing", "different", "surplus")
+	for _, t := range r.Tables {
+		fmt.Fprintf(&out, "%-20s %12d %9d %9d %9d\n", t.Name, t.Equal, t.Missing, t.Different, t.Surplus)
 	}
 	for _, table := range r.Tables {
 		if len(table.Examples) == 0 {
@@ -311,18 +306,24 @@ func (r *Report) Write(w io.Writer) error {
 	return nil
 }
 
-// Outcome says in words what was done about the differences.
+// Outcome says in words what applying the report does.
 func (r *Report) Outcome() string {
 	var missing, different, surplus int64
 	for _, t := range r.Tables {
-		missing, different, surplus = missing+t.Missing, different+t.Different, surplus+t.Surplus
+		missing, different = missing+t.Missing, different+t.Different
+		switch t.Name {
+		case "trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users":
+			surplus += t.Surplus
+		default:
+			different += t.Surplus // the accounting and the state follow from the rest
+		}
 	}
 	text := fmt.Sprintf("%d rows put in, %d made as the log has them", missing, different)
 	switch {
 	case surplus > 0 && r.Pruned:
 		text += fmt.Sprintf(", %d taken out", surplus)
 	case surplus > 0:
-		text += fmt.Sprintf("; %d that are surplus stay, but for the accounting's own", surplus)
+		text += fmt.Sprintf("; %d surplus rows stay, --prune takes them out", surplus)
 	}
 	return text
 }
