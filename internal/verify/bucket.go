@@ -1,5 +1,7 @@
 package verify
 
+import "slices"
+
 // Two sides, the rows of a table and the records of the archive, are compared
 // without holding either: each row and record is a number, a hash of all that it
 // says, and is added up in the bucket that its id or time belongs into. Where
@@ -10,20 +12,27 @@ package verify
 
 // bucket is one range of ids or times.
 type bucket struct {
-	Rows, Records      int64
-	RowSum, RecordSum  uint64
-	Earliest, Latest   int64 // time of the rows in it, µs
-	FirstSlot, EndSlot int32 // of the archive, in which its records are; without EndSlot
+	Rows, Records     int64
+	RowSum, RecordSum uint64
+	Earliest, Latest  int64 // time of the rows in it, µs
+	Slots             slots // of the archive, in which its records are
 }
 
 func (b *bucket) equal() bool { return b.Rows == b.Records && b.RowSum == b.RecordSum }
 
 func (b *bucket) row(digest uint64, at int64) {
-	b.merge(&bucket{Rows: 1, RowSum: digest, Earliest: at, Latest: at})
+	if b.Rows == 0 {
+		b.Earliest, b.Latest = at, at
+	}
+	b.Earliest, b.Latest = min(b.Earliest, at), max(b.Latest, at)
+	b.Rows++
+	b.RowSum += digest
 }
 
 func (b *bucket) record(digest uint64, slot int32) {
-	b.merge(&bucket{Records: 1, RecordSum: digest, FirstSlot: slot, EndSlot: slot + 1})
+	b.Records++
+	b.RecordSum += digest
+	b.Slots.add(slotRange{slot, slot + 1})
 }
 
 func (b *bucket) merge(o *bucket) {
@@ -34,15 +43,49 @@ func (b *bucket) merge(o *bucket) {
 	default:
 		b.Earliest, b.Latest = min(b.Earliest, o.Earliest), max(b.Latest, o.Latest)
 	}
-	switch {
-	case o.Records == 0:
-	case b.Records == 0:
-		b.FirstSlot, b.EndSlot = o.FirstSlot, o.EndSlot
-	default:
-		b.FirstSlot, b.EndSlot = min(b.FirstSlot, o.FirstSlot), max(b.EndSlot, o.EndSlot)
+	for _, r := range o.Slots {
+		b.Slots.add(r)
 	}
 	b.Rows, b.Records = b.Rows+o.Rows, b.Records+o.Records
 	b.RowSum, b.RecordSum = b.RowSum+o.RowSum, b.RecordSum+o.RecordSum
+}
+
+// slots are ranges of slots in ascending order: not more than maxRanges, so they
+// may hold slots that were not added. An order can live long, and its bucket must
+// not have everything read again that lies between.
+type slots []slotRange
+
+// slotRange is a range of slots, without End.
+type slotRange struct{ First, End int32 }
+
+const maxRanges = 4
+
+func (s *slots) add(r slotRange) {
+	if n := len(*s); n > 0 && (*s)[n-1].First <= r.First && r.End <= (*s)[n-1].End {
+		return // as most are
+	}
+	// Those that touch it become one with it.
+	from := 0
+	for from < len(*s) && (*s)[from].End < r.First {
+		from++
+	}
+	until := from
+	for until < len(*s) && (*s)[until].First <= r.End {
+		r.First, r.End = min(r.First, (*s)[until].First), max(r.End, (*s)[until].End)
+		until++
+	}
+	*s = slices.Replace(*s, from, until, r)
+	if len(*s) <= maxRanges {
+		return
+	}
+	nearest := 1
+	for i := 2; i < len(*s); i++ {
+		if (*s)[i].First-(*s)[i-1].End < (*s)[nearest].First-(*s)[nearest-1].End {
+			nearest = i
+		}
+	}
+	(*s)[nearest-1].End = (*s)[nearest].End
+	*s = slices.Delete(*s, nearest, nearest+1)
 }
 
 // maxBuckets bounds the memory for one table: beyond it each bucket is made to

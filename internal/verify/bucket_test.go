@@ -2,6 +2,8 @@ package verify
 
 import (
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -35,7 +37,8 @@ func TestBuckets(t *testing.T) {
 	}
 	var rows, equal int64
 	for number, b := range one.Of {
-		if *all.Of[number] != *b {
+		other := *all.Of[number]
+		if b.Slots, other.Slots = nil, nil; !reflect.DeepEqual(other, *b) {
 			t.Fatalf("bucket %d: %+v, merged %+v", number, b, all.Of[number])
 		}
 		first, last := one.keys(number)
@@ -48,6 +51,44 @@ func TestBuckets(t *testing.T) {
 	}
 	if rows != records || equal == int64(len(one.Of)) {
 		t.Errorf("%d rows; %d of %d buckets equal", rows, equal, len(one.Of))
+	}
+}
+
+// TestSlots adds random ranges and wants them all in, in order, apart from each
+// other and few; and, as long as there are few, nothing else in.
+func TestSlots(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		var s slots
+		added := map[int32]bool{}
+		for range 1 + r.IntN(12) {
+			first := r.Int32N(60)
+			one := slotRange{first, first + 1 + r.Int32N(3)}
+			for i := one.First; i < one.End; i++ {
+				added[i] = true
+			}
+			s.add(one)
+		}
+		apart := 0
+		for i := range int32(70) {
+			in := slices.ContainsFunc(s, func(r slotRange) bool { return r.First <= i && i < r.End })
+			if added[i] && !in {
+				t.Fatalf("seed %d: %d is not in %v", seed, i, s)
+			}
+			if added[i] && !added[i-1] {
+				apart++
+			}
+		}
+		total := int32(0)
+		for i, r := range s {
+			total += r.End - r.First
+			if r.First >= r.End || (i > 0 && s[i-1].End >= r.First) {
+				t.Fatalf("seed %d: %v", seed, s)
+			}
+		}
+		if len(s) > maxRanges || len(s) > apart || (apart <= 2 && int(total) != len(added)) {
+			t.Fatalf("seed %d: %v for %d ranges, %d slots", seed, s, apart, len(added))
+		}
 	}
 }
 

@@ -125,9 +125,10 @@ func (c *comparison) group(ctx context.Context, group map[int64]bool) error {
 	all := &c.state.Tally.Buckets[c.id]
 	wanted := make([]bool, len(c.state.Slots))
 	for n := range group {
-		b := all.Of[n]
-		for i := b.FirstSlot; i < b.EndSlot; i++ {
-			wanted[i] = true
+		for _, r := range all.Of[n].Slots {
+			for i := r.First; i < r.End; i++ {
+				wanted[i] = true
+			}
 		}
 	}
 	for i, s := range c.state.Slots {
