@@ -101,6 +101,7 @@ func TestOlderRows(t *testing.T) {
 	}
 	f.sql(`DELETE FROM dingir.deposits WHERE src_offset < (SELECT first_offset FROM dingir.ledger WHERE topic = 'x.unifyevents');
 		DELETE FROM dingir.withdrawals WHERE src_offset < (SELECT first_offset FROM dingir.ledger WHERE topic = 'x.unifyevents');
+		DELETE FROM dingir.rejects WHERE topic = 'x.unifyevents' AND "offset" < (SELECT first_offset FROM dingir.ledger WHERE topic = 'x.unifyevents');
 		DELETE FROM dingir.state_snapshots; DELETE FROM dingir.state; TRUNCATE dingir.balances, dingir.open_orders`)
 	r := f.verify()
 	if r.Total != 0 || r.table("trades").Earlier == 0 || r.table("order_events").Earlier == 0 ||

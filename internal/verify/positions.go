@@ -47,7 +47,11 @@ func (a *audit) account(ctx context.Context) (missing map[tableID]bool, err erro
 	missing = map[tableID]bool{}
 	err = a.snapshot(ctx, func() error { return a.gather(ctx) })
 	for _, p := range a.start {
-		p.missing, p.doubled = p.judge(p.first, p.next)
+		judged := &p.cover
+		if p.Live { // a reject is in the event log besides
+			judged = &cover{gaps: p.cover.gaps}
+		}
+		p.missing, p.doubled = judged.judge(p.first, p.next)
 		p.missing = p.missing.without(p.settled)
 		if len(p.missing) > 0 && !p.Live {
 			missing[p.Table] = true
@@ -193,10 +197,6 @@ func (a *audit) reportPartition(l log, p *partition) {
 		differ(Missing, r, absence)
 	}
 	for _, d := range p.doubled {
-		// A segment is a gap here, too: a reject belongs into one.
-		if p.Live && d.as == aReject.String()+" and gap" && !slices.ContainsFunc(p.noted, func(g Range) bool { return g.First <= d.Last && g.Last >= d.First }) {
-			continue
-		}
 		if d.as == twoGaps && p.Live {
 			d.as = "two segments of the event log, or a segment and a gap"
 		}
