@@ -11,9 +11,9 @@ import (
 )
 
 // Amount is the number ±coefficient / 10^scale. The zero value is 0. Amounts are
-// values: no method changes its receiver. Equal numbers may differ in their
+// values: only Plus and Minus change their receiver. Equal numbers may differ in their
 // scale, so compare them with Cmp or Equal, never with ==.
-type Amount struct {
+type Amount struct { //nolint:recvcheck // a value, but for Plus, Minus and Same, which spare the hot path copies
 	hi, lo uint64
 	// big is the coefficient where 128 bits do not hold it; hi and lo are 0
 	// then. It is never changed once it is in an Amount.

@@ -130,10 +130,10 @@ func (s *State) beginOperation() {
 		}
 	}
 	if !badNegative {
-		s.pass(negative, 1)
+		s.pass(negative)
 	}
 	if !badFrozen {
-		s.pass(frozenHeld, 1)
+		s.pass(frozenHeld)
 	}
 	if s.op.put {
 		s.rest(s.op.taker)
@@ -170,6 +170,9 @@ func (s *State) uncross() {
 		s.vanish(best, s.nameOrder(o.id)+" rests, which would have met it")
 	}
 }
+
+// takes reports whether an order is the one whose operation goes on.
+func (s *State) takes(o *order) bool { return s.op.put && s.op.taker == o.id }
 
 func (s *State) nameOf(slot int32) string {
 	a := &s.accounts[slot]
@@ -215,7 +218,7 @@ func (s *State) payment(b *event.Balance, deposit bool) {
 	s.checkSign(w.slot, w.change, deposit)
 	if w.split {
 		if sum := w.first.Add(w.frozen); sum.Equal(w.total) {
-			s.pass(paymentSum, 1)
+			s.pass(paymentSum)
 		} else if s.fail(paymentSum) {
 			s.example(paymentSum, s.nameOf(w.slot), sum.String(), w.total.String())
 		}
@@ -241,7 +244,7 @@ func (s *State) paid(w *word) {
 
 func (s *State) checkSign(slot int32, change amount.Amount, deposit bool) {
 	if change.Sign() > 0 == deposit && !change.IsZero() {
-		s.pass(paymentSign, 1)
+		s.pass(paymentSign)
 		return
 	}
 	if s.fail(paymentSign) {

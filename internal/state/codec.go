@@ -29,13 +29,13 @@ func (c *codec) uint64(v *uint64) {
 		c.buffer = binary.AppendUvarint(c.buffer, *v)
 		return
 	}
-	n := 0
-	if *v, n = binary.Uvarint(c.buffer); n <= 0 {
+	u, n := binary.Uvarint(c.buffer)
+	if n <= 0 {
 		*v = 0
 		c.fail()
 		return
 	}
-	c.buffer = c.buffer[n:]
+	*v, c.buffer = u, c.buffer[n:]
 }
 
 func (c *codec) int64(v *int64) {

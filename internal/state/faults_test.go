@@ -94,11 +94,11 @@ func silent(t testing.TB, phantoms []exchange.Range, log []record) map[string]bo
 	var d event.Decoder
 	var u event.Unify
 	for _, p := range phantoms {
-		range_ := log[p.From:p.To]
-		if slices.ContainsFunc(range_, func(r record) bool { return strings.Contains(string(r.value[:min(20, len(r.value))]), `"PUT"`) }) {
+		part := log[p.From:p.To]
+		if slices.ContainsFunc(part, func(r record) bool { return strings.Contains(string(r.value[:min(20, len(r.value))]), `"PUT"`) }) {
 			continue
 		}
-		for _, r := range range_ {
+		for _, r := range part {
 			if err := d.Unify(r.key, r.value, &u); err != nil {
 				t.Fatal(err)
 			}
@@ -108,6 +108,7 @@ func silent(t testing.TB, phantoms []exchange.Range, log []record) map[string]bo
 			case event.KindTransfer:
 				about[fmt.Sprint(Holding{u.Transfer.UserFrom, string(u.Transfer.Asset)})] = true
 				about[fmt.Sprint(Holding{u.Transfer.UserTo, string(u.Transfer.Asset)})] = true
+			case event.KindUnknown, event.KindTrade, event.KindBalance, event.KindUser: // a trade is never silent
 			case event.KindOrder:
 				about[fmt.Sprintf("order %d", u.Order.ID)] = true
 				about[fmt.Sprint(Holding{u.Order.UserID, string(u.Order.Base)})] = true

@@ -53,7 +53,7 @@ func moneyProblems(s *State) (problems []string) {
 		}
 	}
 	for _, o := range s.orders {
-		if o.inBook != o.rests() && !(s.op.put && s.op.taker == o.id) {
+		if o.inBook != o.rests() && !s.takes(o) {
 			problems = append(problems, s.nameOrder(o.id)+" is in the book or not, and should be otherwise")
 		}
 	}

@@ -91,7 +91,7 @@ func (s *State) put(e *event.Order) {
 func (s *State) checkPut(e *event.Order, o *order) {
 	if s.ordersFollow {
 		if e.ID == s.lastOrder+1 {
-			s.pass(putID, 1)
+			s.pass(putID)
 		} else if s.fail(putID) {
 			s.example(putID, "id", strconv.FormatInt(s.lastOrder+1, 10), strconv.FormatInt(e.ID, 10))
 		}
@@ -104,7 +104,7 @@ func (s *State) checkPut(e *event.Order, o *order) {
 	s.equalIn(putRemain, "remain", e.ID, &o.amount, &o.remain)
 	s.equalIn(putFrozen, "frozen", e.ID, &none, &frozen)
 	if o.finishedBase.IsZero() && o.finishedQuote.IsZero() && o.finishedFee.IsZero() {
-		s.pass(putFinished, 1)
+		s.pass(putFinished)
 	} else if s.fail(putFinished) {
 		s.example(putFinished, s.nameOrder(e.ID), "nothing finished", o.finishedBase.String()+" and "+o.finishedQuote.String())
 	}
@@ -113,7 +113,7 @@ func (s *State) checkPut(e *event.Order, o *order) {
 // equalIn counts the comparison of an amount of an order.
 func (s *State) equalIn(c check, what string, id int64, expected, found *amount.Amount) bool {
 	if expected.Same(found) {
-		s.checks[c].passed++
+		s.pass(c)
 		return true
 	}
 	if s.fail(c) {
@@ -179,7 +179,7 @@ func (s *State) checkOrder(id int64, o *order, told *progress, frozen bool) bool
 	ok = s.equalIn(orderFinishedQuote, "finished_quote", id, &o.finishedQuote, &told.finishedQuote) && ok
 	ok = s.equalIn(orderFinishedFee, "finished_fee", id, &o.finishedFee, &told.finishedFee) && ok
 	if frozen {
-		s.checks[orderFrozen].passed++
+		s.pass(orderFrozen)
 		return ok
 	}
 	if s.fail(orderFrozen) {
@@ -202,7 +202,7 @@ func (s *State) believe(o *order, told *progress) {
 	o.progress = *told
 	if o.inBook && !o.rests() {
 		s.markets[o.market].books[o.side].remove(o)
-	} else if !o.inBook && o.rests() && !(s.op.put && s.op.taker == o.id) {
+	} else if !o.inBook && o.rests() && !s.takes(o) {
 		s.markets[o.market].books[o.side].insert(o)
 	}
 }
@@ -243,7 +243,7 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 		s.freeze(slot, frozen.Neg())
 	}
 	s.open(o, frozen)
-	taking := s.op.put && s.op.taker == o.id
+	taking := s.takes(o)
 	if e.ID > s.lastOrder {
 		s.lastOrder, s.ordersFollow = e.ID, s.ordersFollow || taking
 	}

@@ -73,12 +73,12 @@ func shrink(log []record, hasProblem func([]record) bool) []record {
 // report shrinks a log that has a problem, and prints what is left of it.
 func report(t *testing.T, log []record, also func(*State) []string) {
 	t.Helper()
-	problem, applied := firstProblem(log, nil, also)
+	_, applied := firstProblem(log, nil, also)
 	small := shrink(log[:applied], func(l []record) bool {
 		p, _ := firstProblem(l, nil, also)
 		return p != ""
 	})
-	problem, _ = firstProblem(small, nil, also)
+	problem, _ := firstProblem(small, nil, also)
 	var b strings.Builder
 	for _, r := range small {
 		fmt.Fprintf(&b, "\n%s %s", r.key, r.value)

@@ -116,6 +116,7 @@ func (s *State) doubtSlots(q *question, before func(int32) *holdings) {
 			if d.o != nil {
 				add(d.o.holds())
 			}
+		case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 		}
 	}
 }
@@ -189,8 +190,9 @@ func (q *question) run(a answer) (after []tally, misses int) {
 				fits = false
 				break
 			}
-			fits = d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.word.frozen)
+			fits = d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
 			move(d.o.holds(), d.o.frozen, d.o.frozen.Neg())
+		case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 		}
 		if asked && !fits {
 			misses++
@@ -207,8 +209,8 @@ func (d *doubt) believe(t *tally) bool {
 		t.available = d.total.Sub(t.frozen)
 		return fits
 	}
-	fits := t.available.Same(&d.first) && t.frozen.Same(&d.word.frozen)
-	t.available, t.frozen = d.first, d.word.frozen
+	fits := t.available.Same(&d.first) && t.frozen.Same(&d.frozen)
+	t.available, t.frozen = d.first, d.frozen
 	return fits
 }
 
@@ -272,7 +274,7 @@ func (s *State) setQuestions(asked []*question) {
 func (s *State) dropQuestions(offset int64) (undone []*question) {
 	var left []*question
 	for _, q := range s.questions {
-		if q.offset >= offset && !(q.silent && q.ops[len(q.ops)-1].offset < offset) {
+		if q.offset >= offset && (!q.silent || q.ops[len(q.ops)-1].offset >= offset) {
 			if !q.silent {
 				undone = append(undone, q)
 			}

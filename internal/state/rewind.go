@@ -240,6 +240,7 @@ func (s *State) redoOne(d *doubt) {
 		s.equalIn(orderRemain, "remain", o.id, &o.remain, &w.first)
 		s.equalIn(orderFrozen, "frozen", o.id, &o.frozen, &w.frozen)
 		s.close(o)
+	case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 	}
 }
 

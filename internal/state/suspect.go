@@ -15,7 +15,7 @@ const maxRun = 32
 
 // suspectSlot looks for such a crash where the engine tells a balance that is
 // not the state's. frozen is nil where only the total is told.
-func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amount) bool {
+func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amount) {
 	r := &s.journal.records
 	off := !s.accounts[slot].total().Equal(total)
 	for i := r.head - 1; i > r.tail; {
@@ -26,7 +26,7 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 		}
 		if !e.kind.own() {
 			if e.kind == stepTrade && off {
-				return false // it has told the total, and it was right
+				return // it has told the total, and it was right
 			}
 			continue
 		}
@@ -39,16 +39,15 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 			return a.total().Add(then[k].total()).Equal(total.Add(now[k].total())) &&
 				(frozen == nil || a.frozen.Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
 		}, "a balance") {
-			return true
+			return
 		}
-		for j := i; j >= first; j-- {
+		for j := first; j <= i; j++ {
 			if r.at(j).kind == stepPayment && s.changes(j, slot) {
-				return false
+				return // it has told all, and it was right
 			}
 		}
 		i = first
 	}
-	return false
 }
 
 // suspectOrder looks for such a crash where an order is open that was cancelled.
@@ -82,7 +81,7 @@ func (s *State) reopen(o *order) {
 	frozen := o.frozen
 	o.frozen = amount.Amount{}
 	s.open(o, frozen)
-	if o.rests() && !(s.op.put && s.op.taker == o.id) {
+	if o.rests() && !s.takes(o) {
 		s.markets[o.market].books[o.side].insert(o)
 	}
 }

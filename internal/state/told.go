@@ -8,7 +8,7 @@ import "github.com/thaliumx/persistor/internal/amount"
 // equal counts the comparison of an amount of an account.
 func (s *State) equal(c check, what string, slot int32, expected, found *amount.Amount) bool {
 	if expected.Same(found) {
-		s.checks[c].passed++
+		s.pass(c)
 		return true
 	}
 	if s.fail(c) {
