@@ -201,6 +201,10 @@ func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 		step{"compare the rows", refineSQL},
 		step{"leave out what is equal", "DELETE FROM {plan} p WHERE kind = 'both'"},
 	)
+	if s.documented != "" {
+		steps = append(steps, step{"take the documented shape for what it says", documentedLogSQL},
+			step{"take the documented shape for what it says", documentedLiveSQL})
+	}
 	for _, pairs := range []string{pairsByPosition, pairsByHash, pairsByContent} {
 		steps = append(steps, step{"pair altered rows with their records", "CREATE TEMP TABLE pairs ON COMMIT DROP AS " + pairs},
 			step{"pair altered rows with their records", pairSQL},

@@ -88,6 +88,19 @@ UPDATE {plan} p
          WHERE p.kind = 'both') x
  WHERE p.ctid = x.id`
 
+// documentedLogSQL: a record of unifyevents has its row where one of the
+// platform's documented shape, which says less and has another hash, says the
+// same as far as it goes.
+const documentedLogSQL = `
+DELETE FROM {plan} p WHERE p.kind = 'log' AND p.rank = 2
+   AND (EXISTS (SELECT FROM dingir.{t} l JOIN LATERAL (SELECT (p.new).*) g ON true WHERE {l=g:documented})
+     OR EXISTS (SELECT FROM {groups} l JOIN LATERAL (SELECT (p.new).*) g ON true WHERE l.home AND {l=g:documented}))`
+
+// documentedLiveSQL: and so has such a row its record.
+const documentedLiveSQL = `
+DELETE FROM {plan} p WHERE p.kind = 'live' AND p.class = 'expired'
+   AND EXISTS (SELECT FROM {groups} g JOIN LATERAL (SELECT (p.old).*) l ON true WHERE g.rank = 2 AND {l=g:documented})`
+
 // A row that was altered in its identity is found by its position,
 const pairsByPosition = `
 SELECT DISTINCT ON (gid) lid, gid, new FROM (

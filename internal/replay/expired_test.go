@@ -180,3 +180,19 @@ func TestHistoryStays(t *testing.T) {
 		}
 	}
 }
+
+// Rows of the documented shape are the rows of the engine's records on
+// unifyevents, also when their own records have expired.
+func TestDocumentedShape(t *testing.T) {
+	s := newScene(t, 3000, func(c *exchange.Config) { c.Documented = true })
+	before := s.content()
+	if report := s.replay(0, "--dry-run"); report.Differences != 0 {
+		t.Errorf("%+v", report)
+	}
+	s.expire(0.6, everyTopic()...)
+	report := s.replay(0, "--yes", "--prune")
+	if report.Differences != 0 || s.table(report, "trades").Equal == 0 {
+		t.Errorf("expired: %+v", report)
+	}
+	s.same(before, s.content())
+}

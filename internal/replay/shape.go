@@ -28,8 +28,24 @@ type shape struct {
 	// topics; it is then not part of what the record says.
 	recordTime bool
 
+	// documented is the condition under which a row l of the platform's
+	// documented shape tells of the same as the engine's g; "" where there is no
+	// such shape. Its times end at the millisecond.
+	documented string
+
 	replacer *strings.Replacer
 }
+
+const (
+	documentedTrade = `l.trade_id = g.trade_id AND l.ask_user_id IS NULL AND l.bid_user_id IS NULL AND l.ask_fee IS NULL AND l.bid_fee IS NULL
+		AND l.ask_order_id = g.ask_order_id AND l.bid_order_id = g.bid_order_id AND l.market = g.market AND l.price = g.price
+		AND l.amount = g.amount AND l.quote_amount = g.quote_amount AND l.taker_side = g.taker_side
+		AND l.time BETWEEN g.time - interval '1 second' AND g.time + interval '1 second'`
+	documentedOrder = `l.order_id = g.order_id AND l.frozen IS NULL AND l.maker_fee IS NULL AND l.taker_fee IS NULL AND l.update_time IS NULL
+		AND l.event = g.event AND l.market = g.market AND l.side = g.side AND l.type = g.type AND l.user_id = g.user_id AND l.price = g.price
+		AND l.amount = g.amount AND l.remain = g.remain AND l.finished_base = g.finished_base
+		AND l.create_time BETWEEN g.create_time - interval '1 second' AND g.create_time + interval '1 second'`
+)
 
 // sources are the columns that say which record a row came from.
 var sources = []string{"src_topic", "src_partition", "src_offset"}
@@ -65,6 +81,7 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 		byUnify:    s.Name == "deposits" || s.Name == "withdrawals",
 		logged:     s.Name != "balance_changes",
 		recordTime: s.Name == "order_events" || s.Name == "users",
+		documented: map[string]string{"trades": documentedTrade, "order_events": documentedOrder}[s.Name],
 	}
 	// What makes one group of records: the identity, but for order_events, whose
 	// time differs between topics.
@@ -128,6 +145,7 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 		"{l=u:values}", "ROW("+prefixed("l", values)+")::record *= ROW("+prefixed("u", values)+")::record",
 		"{old:content}", "ROW("+prefixed("(l.old)", content)+")::record",
 		"{new:content}", "ROW("+prefixed("(g.new)", content)+")::record",
+		"{l=g:documented}", sh.documented,
 		"{l=g:source}", equal("l.", "g.", sources),
 		"{l=u:source}", equal("l.", "u.", sources),
 		"{s=old:source}", equal("s.", "(p.old).", sources),
