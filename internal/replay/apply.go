@@ -70,6 +70,9 @@ func (r *run) repair(ctx context.Context) error {
 		if err := r.checkLedger(ctx, tx); err != nil {
 			return err
 		}
+		if err := r.repairArchive(ctx, tx); err != nil {
+			return err
+		}
 		return r.repairState(ctx, tx)
 	})
 }

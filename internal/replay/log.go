@@ -107,14 +107,14 @@ func (l *logReader) Record(e *eventlog.Record) error {
 }
 
 // Gap notes since when the log does not tell what there was.
-func (l *logReader) Gap(_, _ int64, reason string) error {
+func (l *logReader) Gap(first, last int64, reason string) error {
 	if reason != eventlog.Control && !l.inGap {
 		l.inGap, l.before = true, l.last
 		if l.records == 0 {
 			l.before = -forever + slack
 		}
 	}
-	return nil
+	return l.st.archiveGap(l.s, first, last, reason)
 }
 
 // slack in ms is how far apart the timestamps of one event's records on two

@@ -85,17 +85,14 @@ type gap struct {
 	reason      string
 }
 
-// compareGaps finds out which gaps the hot topics should have. Those of
-// unifyevents are a part of its archive, and stay.
+// compareGaps finds out which gaps there should be. Those of unifyevents are a
+// part of its archive: they stay, and those in holes of it come in.
 func (r *run) compareGaps(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE "+Schema+".gaps_plan (kind text, topic text, partition int, first_offset bigint, last_offset bigint, reason text, topic_id smallint)"); err != nil {
 		return fmt.Errorf("compare the gaps: %w", err)
 	}
 	var plan [][]any
 	for _, s := range r.spans {
-		if s.unify() {
-			continue
-		}
 		changes, err := r.gapsOf(ctx, tx, s)
 		if err != nil {
 			return fmt.Errorf("compare the gaps of topic %s partition %d: %w", s.Topic, s.Partition, err)
@@ -135,6 +132,13 @@ func (r *run) gapsOf(ctx context.Context, tx pgx.Tx, s *span) ([]gapChange, erro
 	control, err := readGaps(ctx, tx, Schema+".gaps", s)
 	if err != nil {
 		return nil, err
+	}
+	if s.unify() {
+		var changes []gapChange
+		for _, g := range control {
+			changes = append(changes, gapChange{"missing", g})
+		}
+		return changes, nil
 	}
 	// What may be in a gap: what is not known to be something else.
 	free := freeRanges{next: s.First}

@@ -64,6 +64,27 @@ func TestAccountingAndStateAreRepaired(t *testing.T) {
 	s.verify()
 }
 
+// What the archive has lost comes from the topic, if that still has it.
+func TestArchiveIsFilled(t *testing.T) {
+	s := newScene(t, 2000, nil, "PERSISTOR_BATCH_RECORDS=100")
+	log := s.read("to_jsonb(t) - 'data'", "event_log")
+	if n := s.exec(`DELETE FROM dingir.event_log WHERE first_offset IN
+		(SELECT first_offset FROM (SELECT first_offset, row_number() OVER (ORDER BY first_offset) AS n FROM dingir.event_log) x WHERE n IN (1, 3, 4))`); n != 3 {
+		t.Fatalf("%d segments of %d deleted", n, len(log["event_log"]))
+	}
+	report := s.replay(0, "--yes")
+	if table := s.table(report, "event_log"); table.Missing == 0 || report.Differences != table.Missing {
+		t.Errorf("%+v", report)
+	}
+	if again := s.replay(0, "--dry-run"); again.Differences != 0 {
+		t.Errorf("afterwards: %+v", again)
+	}
+	if list := s.Account(); len(list) > 0 {
+		t.Errorf("%d violations, the first: %s", len(list), list[0])
+	}
+	s.verify()
+}
+
 // Records that the engine's crashes took from a topic come from unifyevents, and
 // those that they took from unifyevents stay.
 func TestRecordsOnOneTopicOnly(t *testing.T) {

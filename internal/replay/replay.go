@@ -47,6 +47,7 @@ type run struct {
 	spans   []*span
 	shapes  []*shape
 	refused map[int64]refusal
+	holes   [][2]int64 // of the archive of unifyevents, both ends included
 	dark    []darkness
 	report  Report
 
@@ -164,7 +165,7 @@ func (r *run) cleanUp(ctx context.Context) {
 // stage reads the log into the run's schema.
 func (r *run) stage(ctx context.Context) error {
 	begun := time.Now()
-	steps := []func(context.Context) error{r.fixRange, r.boundLog, r.checkSpace, r.prepareSchema, r.readShapes, r.readRefusals}
+	steps := []func(context.Context) error{r.fixRange, r.boundLog, r.findHoles, r.checkSpace, r.prepareSchema, r.readShapes, r.readRefusals}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
@@ -179,7 +180,7 @@ func (r *run) stage(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "SET synchronous_commit = off"); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
 	}
-	st := &stager{conn: conn, batch: store.NewBatch(), refused: r.refused, done: r.Progress.Add}
+	st := &stager{conn: conn, batch: store.NewBatch(), refused: r.refused, holes: r.holes, done: r.Progress.Add}
 	if s := r.unifySpan(); s != nil {
 		r.Progress.Phase("read "+s.Topic, s.end-s.start)
 	}

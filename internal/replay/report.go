@@ -100,6 +100,9 @@ func (r *run) summarize(ctx context.Context) error {
 	if err := r.summarizeNotes(ctx, names); err != nil {
 		return err
 	}
+	if err := r.summarizeArchive(ctx); err != nil {
+		return err
+	}
 	return r.summarizeState(ctx)
 }
 

@@ -25,12 +25,12 @@ type scene struct {
 }
 
 // newScene lets an exchange put out so many records and the daemon store them.
-func newScene(t *testing.T, records int, change func(*exchange.Config)) *scene {
+func newScene(t *testing.T, records int, change func(*exchange.Config), settings ...string) *scene {
 	t.Helper()
 	s := &scene{Site: harness.New(t), t: t}
 	s.conn = s.Connect()
 	s.ProduceExchange(s.Exchange(change), records)
-	daemon := s.Start()
+	daemon := s.Start(settings...)
 	s.WaitDrained(time.Minute)
 	daemon.Term()
 	if code := daemon.Wait(30 * time.Second); code != 0 {

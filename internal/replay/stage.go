@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
@@ -42,6 +42,7 @@ func (r *run) prepareSchema(ctx context.Context) error {
 	sql += strings.ReplaceAll(`
 		CREATE TABLE replay.rejects (LIKE dingir.rejects);
 		ALTER TABLE replay.rejects ALTER id DROP NOT NULL, ALTER rejected_at DROP NOT NULL;
+		CREATE TABLE replay.event_log (LIKE dingir.event_log);
 		CREATE TABLE replay.gaps (LIKE dingir.gaps);
 		ALTER TABLE replay.gaps ALTER noted_at DROP NOT NULL;
 		CREATE TABLE replay.later (topic_id smallint, partition int, "offset" bigint);
@@ -105,6 +106,7 @@ type stager struct {
 	batch   *store.Batch
 	decoder ingest.Decoder
 	refused map[int64]refusal
+	holes   [][2]int64        // of the archive, both ends included
 	done    func(records int) // counts what was read
 	later   [][]any
 }
@@ -113,7 +115,12 @@ type stager struct {
 // it is not covered: only its position is noted then besides.
 func (st *stager) take(ctx context.Context, s *span, rec *fetch.Record, outside bool) error {
 	hash := ingest.Hash(rec.Value)
-	progress := st.batch.Partition(s.Log, s.start, math.MaxInt64)
+	progress := st.partition(s)
+	if s.unify() && inHole(st.holes, rec.Offset) {
+		if err := st.batch.Archive(progress, rec.Offset, rec.Timestamp, rec.Key, rec.Value, rec.Headers); err != nil {
+			return err
+		}
+	}
 	st.batch.Record(progress, rec.Offset, hash)
 	if outside {
 		st.later = append(st.later, []any{s.TopicID, s.Partition, rec.Offset})
@@ -159,8 +166,11 @@ func (st *stager) add(s *span, rec *fetch.Record, hash int64) error {
 
 // gap stages positions of a hot topic that hold no record.
 func (st *stager) gap(s *span, first, last int64) error {
-	return st.batch.Gap(st.batch.Partition(s.Log, s.start, math.MaxInt64), first, last, "control")
+	return st.batch.Gap(st.partition(s), first, last, eventlog.Control)
 }
+
+// partition is the batch's part for a partition.
+func (st *stager) partition(s *span) *store.Progress { return st.batch.Partition(s.Log, s.start, 0) }
 
 func (st *stager) flush(ctx context.Context) error {
 	if err := st.batch.Stage(ctx, st.conn, Schema); err != nil {

@@ -95,6 +95,12 @@ func (b *Batch) Archive(p *Progress, offset, at int64, key, value, headers []byt
 	if offset < p.archived {
 		return nil
 	}
+	if b.segment.records > 0 && offset != b.segment.last+1 {
+		// A segment covers its offsets without a hole.
+		if err := b.closeSegment(); err != nil {
+			return err
+		}
+	}
 	return b.segment.add(p.Log, offset, at, key, value, headers)
 }
 

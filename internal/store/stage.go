@@ -38,10 +38,13 @@ func Shapes() []Shape {
 	return list
 }
 
-// Stage copies the batch's rows, rejects and gaps into tables of the same names
+// Stage copies the batch's rows, segments, rejects and gaps into tables of the same names
 // and columns in another schema, without moving the ledger. It is for who
 // compares a log with what is stored of it.
 func (b *Batch) Stage(ctx context.Context, conn *pgx.Conn, schema string) error {
+	if err := b.closeSegment(); err != nil {
+		return err
+	}
 	for _, id := range b.streams() {
 		t := &tables[id]
 		into := strings.Replace(t.copySQL, "COPY dingir.", "COPY "+schema+".", 1)
