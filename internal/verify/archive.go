@@ -150,7 +150,7 @@ func (s *scanner) scanArchive(ctx context.Context, u *unit) (err error) {
 // row makes the row that the record just decoded is in its table. It is valid
 // until the next call.
 func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record) {
-	id := users
+	var id tableID
 	switch a.unify.Kind {
 	case event.KindTrade:
 		id = trades
@@ -162,6 +162,8 @@ func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record) {
 		id = withdrawals
 	case event.KindTransfer:
 		id = transfers
+	default:
+		id = users
 	}
 	src := store.Source{TopicID: topicID, Offset: r.Offset, Hash: int64(xxhash.Sum64(r.Value))}
 	return id, id.parse(a.imager.Unify(src, store.ClampTime(r.Time), &a.unify))

@@ -37,7 +37,7 @@ const (
 
 // prove counts the row, and lists it where its bytes are not proved.
 func (s *scanner) prove(r *record) {
-	if s.prover.proved(r) {
+	if s.proved(r) {
 		return
 	}
 	t := s.tally
@@ -45,7 +45,7 @@ func (s *scanner) prove(r *record) {
 	if len(t.Listed) < s.audit.options.Listed {
 		at := time.UnixMicro(r.time).UTC()
 		t.Listed = append(t.Listed, Difference{Kind: Unproven, Part: Tables, Table: hot[balanceChanges].name, Time: &at,
-			Place:  &Place{s.audit.names[r.TopicID], r.log.Partition, Range{r.offset, r.offset}},
+			Place:  &Place{s.audit.names[r.TopicID], r.Partition, Range{r.offset, r.offset}},
 			Detail: "its columns do not give the bytes that content_hash is of: it was altered, or the engine did not write it"})
 	}
 }
@@ -63,7 +63,8 @@ func (p *prover) proved(r *record) bool {
 			at += n
 		}
 	}
-	b := append(p.json[:0], `{"timestamp":`...)
+	b := p.json[:0]
+	b = append(b, `{"timestamp":`...)
 	b = appendSeconds(b, r.time)
 	b = strconv.AppendInt(append(b, `,"user_id":`...), r.id, 10)
 	if f[changeBusinessID] != nil {
@@ -82,7 +83,8 @@ func (p *prover) proved(r *record) bool {
 	if f[changeSignature] != nil {
 		b = appendText(append(b, `,"signature":`...), f[changeSignature])
 	}
-	p.json = append(b, '}')
+	b = append(b, '}')
+	p.json = b
 	return int64(xxhash.Sum64(p.json)) == r.hash
 }
 

@@ -42,7 +42,7 @@ type doubled struct {
 }
 
 // ranges collects runs of positions in ascending order.
-type ranges []Range
+type ranges []Range //nolint:recvcheck // only add changes it
 
 func (r *ranges) add(first, last int64) {
 	if n := len(*r); n > 0 && (*r)[n-1].Last == first-1 {

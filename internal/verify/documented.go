@@ -24,8 +24,9 @@ func (c *comparison) documented(row *entry) bool {
 		return null("ask_user_id", "bid_user_id", "ask_fee", "bid_fee")
 	case orderEvents:
 		return null("frozen", "maker_fee", "taker_fee", "update_time")
+	default:
+		return false
 	}
-	return false
 }
 
 // sameAsFar compares a row of the documented shape with a record of the

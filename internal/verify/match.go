@@ -114,8 +114,9 @@ func (c *comparison) belong(row, e *entry) bool {
 		return row.source == e.source || same("user_id", "asset", "time", "business", "business_id", "change", "balance")
 	case transfers:
 		return same("user_from", "user_to", "asset", "time")
+	default:
+		return same("user_id", "l1_address", "l2_pubkey")
 	}
-	return same("user_id", "l1_address", "l2_pubkey")
 }
 
 // altered reports a row that is not what the record says.
@@ -150,7 +151,7 @@ func (c *comparison) altered(row, e *entry) {
 func (c *comparison) describe(kind string, row *entry) Difference {
 	at := time.UnixMicro(row.time).UTC()
 	d := Difference{Kind: kind, Part: Tables, Table: hot[c.id].name, Time: &at,
-		Place: &Place{c.names[row.TopicID], row.log.Partition, Range{row.offset, row.offset}}}
+		Place: &Place{c.names[row.TopicID], row.Partition, Range{row.offset, row.offset}}}
 	if hot[c.id].byID {
 		d.ID = &row.id
 	}

@@ -49,7 +49,7 @@ func (a *audit) account(ctx context.Context) (missing map[tableID]bool, err erro
 	for _, p := range a.start {
 		judged := &p.cover
 		if p.Live { // a reject is in the event log besides
-			judged = &cover{gaps: p.cover.gaps}
+			judged = &cover{gaps: p.gaps}
 		}
 		p.missing, p.doubled = judged.judge(p.first, p.next)
 		p.missing = p.missing.without(p.settled)
@@ -98,7 +98,7 @@ func (a *audit) gather(ctx context.Context) error {
 		if p.dups = duplicates[l]; p.dups == nil {
 			p.dups = &set{}
 		}
-		p.cover.twice = slices.Clone(a.state.Tally.Twice[l])
+		p.twice = slices.Clone(a.state.Tally.Twice[l])
 		if before := a.state.Unresolved[l]; before != nil {
 			p.settled = before.without(&p.sets[aReject])
 		}
@@ -112,7 +112,7 @@ func (a *audit) gather(ctx context.Context) error {
 	}
 	err = a.readGaps(ctx, func(l log, r Range) {
 		if p := a.start[l]; p != nil {
-			p.cover.gaps = append(p.cover.gaps, r)
+			p.gaps = append(p.gaps, r)
 			p.noted = append(p.noted, r)
 		}
 	})
@@ -134,7 +134,7 @@ func (a *audit) gather(ctx context.Context) error {
 		}
 		p.Archived += records
 		p.tiles = append(p.tiles, r)
-		p.cover.gaps = append(p.cover.gaps, r)
+		p.gaps = append(p.gaps, r)
 	})
 }
 
@@ -157,7 +157,7 @@ func (a *audit) reportPartition(l log, p *partition) {
 		out, inside := p.sets[k].outside(p.first, p.next)
 		switch kind(k) {
 		case aRow:
-			p.Rows = inside + int64(len(p.cover.twice))
+			p.Rows = inside + int64(len(p.twice))
 		case aReject:
 			p.Rejects = inside
 		case aDuplicate:

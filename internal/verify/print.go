@@ -57,7 +57,7 @@ func writeList(w io.Writer, heading string, d []Difference, shown int) {
 	fmt.Fprintln(w, heading)
 	for len(d) > 0 {
 		same := 1
-		for same < len(d) && d[same].alike(&d[0]) {
+		for same < len(d) && d[same].alike(d[0]) {
 			same++
 		}
 		for _, one := range d[:min(same, shown)] {
@@ -72,11 +72,11 @@ func writeList(w io.Writer, heading string, d []Difference, shown int) {
 }
 
 // alike tells whether two stand in one list for people.
-func (d *Difference) alike(o *Difference) bool {
+func (d Difference) alike(o Difference) bool {
 	if d.Kind != o.Kind || d.Table != o.Table || (d.Place == nil) != (o.Place == nil) {
 		return false
 	}
-	return d.Table != "" || d.Place == nil || (d.Topic == o.Topic && d.Place.Partition == o.Place.Partition)
+	return d.Table != "" || d.Place == nil || (d.Topic == o.Topic && d.Partition == o.Partition)
 }
 
 // A grid is a table of text. Columns in which nothing stands but what goes

@@ -113,10 +113,10 @@ func (t tableID) parse(image []byte) record {
 	r.TopicID = int16(binary.BigEndian.Uint16(image[end-22:]))
 	r.Partition = int32(binary.BigEndian.Uint32(image[end-16:]))
 	r.offset = int64At(end - 8)
-	switch {
-	case t == users:
+	switch t {
+	case users:
 		r.hash, r.time = int64At(18), int64At(end-sourceBytes-8)
-	case t == trades, t == orderEvents, t == transfers:
+	case trades, orderEvents, transfers:
 		r.time, r.hash = int64At(18), int64At(30)
 	default: // the asset stands between
 		at := 18 + int(binary.BigEndian.Uint32(image[14:])) + 4
