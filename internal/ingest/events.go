@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -82,7 +83,13 @@ func (w *worker) follow(ctx context.Context, conn *pgx.Conn, p *partition, pos s
 	if w.keeper == nil || p.topic != topics.UnifyEvents {
 		return nil
 	}
-	err := w.keeper.Follow(ctx, conn, pos, func() {
+	write := func(b *store.Batch) error {
+		start := time.Now()
+		err := store.Write(ctx, conn, b)
+		w.metrics.commit(err, time.Since(start))
+		return err
+	}
+	err := w.keeper.Follow(ctx, pos, write, func() {
 		select {
 		case w.wake <- struct{}{}:
 		default: // it is awake already

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/state"
 	"github.com/thaliumx/persistor/internal/store"
@@ -91,9 +89,9 @@ var ErrRestoring = errors.New("the state is being restored")
 
 // Follow makes sure that the state is the one that belongs to the ledger's
 // position, and that the tables have it. It starts to restore it where it is
-// not, and returns ErrRestoring until that is done; wake is called then. What it
-// writes goes through conn. Restoring ends with ctx.
-func (k *Keeper) Follow(ctx context.Context, conn *pgx.Conn, pos store.Position, wake func()) error {
+// not, and returns ErrRestoring until that is done; wake is called then. Where the
+// tables differ, it has write store a batch. Restoring ends with ctx.
+func (k *Keeper) Follow(ctx context.Context, pos store.Position, write func(*store.Batch) error, wake func()) error {
 	want := historyOf(pos)
 	if k.state != nil && !k.ahead && k.at == want {
 		return nil
@@ -117,7 +115,7 @@ func (k *Keeper) Follow(ctx context.Context, conn *pgx.Conn, pos store.Position,
 			"missing", r.differs.Missing, "other", r.differs.Other, "surplus", r.differs.Surplus)
 		p := r.batch.Partition(pos.Log, pos.Next, pos.Archived)
 		r.batch.State(p, pos.Moves, row(r.State, r.Latest))
-		err := store.Write(ctx, conn, r.batch)
+		err := write(r.batch)
 		if store.Classify(err) == store.Fenced {
 			k.restoring = nil
 			return ErrRestoring

@@ -119,7 +119,8 @@ func (d *desk) follow() error {
 	d.t.Helper()
 	for {
 		woken := make(chan struct{}, 1)
-		err := d.Follow(d.t.Context(), d.conn, d.position(), func() { woken <- struct{}{} })
+		write := func(b *store.Batch) error { return store.Write(d.t.Context(), d.conn, b) }
+		err := d.Follow(d.t.Context(), d.position(), write, func() { woken <- struct{}{} })
 		if !errors.Is(err, ErrRestoring) {
 			return err
 		}
