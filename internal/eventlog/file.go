@@ -19,7 +19,8 @@ import (
 // File is a dump of the log, a record a line: {"type":"<Tag>","value":<payload>},
 // as the engine's dump_unify_messages writes it (wire format, section 2). It may
 // be compressed by gzip, xz or zstd, whatever its name. Offsets are line numbers
-// from 0; there are no timestamps, and no gaps.
+// from 0; there are no timestamps, and no gaps but where a line is no record of
+// the log.
 type File struct {
 	path string
 }
@@ -55,6 +56,7 @@ func (f *File) Read(ctx context.Context, from, until int64, sink Sink) error {
 
 func (f *File) fill(ctx context.Context, to *filler) error {
 	from, lines := to.next, int64(0)
+	var held *Record // a balance, until the next line has told what it is
 	err := f.lines(ctx, func(line []byte, offset int64) error {
 		lines = offset + 1
 		switch {
@@ -64,15 +66,57 @@ func (f *File) fill(ctx context.Context, to *filler) error {
 			return nil
 		}
 		key, value, reason := parseLine(line)
+		if held != nil {
+			echo := reason == "" && (string(key) == topics.Deposits || string(key) == topics.Withdraws)
+			if err := to.balance(held, echo); err != nil {
+				return err
+			}
+			held = nil
+		}
 		if reason != "" {
 			return &LineError{f.path, lines, reason}
 		}
-		return to.record(&Record{Offset: offset, Key: key, Value: value})
+		r := &Record{Offset: offset, Key: key, Value: value}
+		if string(key) != topics.Balances {
+			return to.record(r)
+		}
+		if isEcho(value) {
+			return to.balance(r, true)
+		}
+		r.Value = bytes.Clone(value)
+		held = r
+		return nil
 	})
+	if err == nil && held != nil {
+		err = to.balance(held, false)
+	}
 	if err == nil && (from > lines || to.until != End && to.next < to.until) {
 		return &RangeError{Source: f.path, From: from, Until: to.until, First: 0, Next: lines}
 	}
 	return err
+}
+
+// balance takes a line of type BalanceMessage. Until 2021-08-16 these were the
+// deposits and withdrawals. An engine that writes a file instead of Kafka (wire
+// format, section 1.10) has put every change of a balance there besides the
+// message that is about it: such an echo is no record of the log.
+func (f *filler) balance(r *Record, echo bool) error {
+	if echo {
+		return f.gap(r.Offset, r.Offset, Control)
+	}
+	return f.record(r)
+}
+
+// isEcho knows those that no payment can be: what trades and transfers change,
+// and what has fields of an engine that sends payments of their own. An echo of a
+// payment precedes it at once. Inside texts, quotes have a backslash.
+func isEcho(balance []byte) bool {
+	for _, part := range []string{`"business":"trade"`, `"business":"transfer"`, `"signature":`, `"business_id":`} {
+		if bytes.Contains(balance, []byte(part)) {
+			return true
+		}
+	}
+	return false
 }
 
 // largestLine is more than Kafka's largest message on the platform (10 MiB), so

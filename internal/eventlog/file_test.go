@@ -114,6 +114,57 @@ func TestFileComesAsItIs(t *testing.T) {
 	}
 }
 
+// An engine that wrote a file instead of Kafka tells every change of a balance
+// twice; an early one tells payments by it.
+func TestFileOfAnEngineWithoutKafka(t *testing.T) {
+	balance := func(business, more string) string {
+		return `{"type":"BalanceMessage","value":{"timestamp":1.0,"user_id":1,"asset":"ETH","business":"` + business + `","change":"1","balance":"1"` + more + `,"detail":"{\"id\":1,\"signature\":1}"}}` + "\n"
+	}
+	payment := func(tag string) string { return `{"type":"` + tag + `","value":{"change":"1"}}` + "\n" }
+	const modern = `,"business_id":7,"signature":""`
+	for name, test := range map[string]struct{ text, want string }{
+		"early":                 {balance("deposit", "") + balance("x", "") + payment("OrderMessage") + balance("withdraw", ""), "bbob"},
+		"between":               {balance("deposit", "") + payment("DepositMessage") + balance("x", "") + payment("WithdrawMessage") + payment("DepositMessage"), "-d-wd"},
+		"trades":                {balance("trade", "") + balance("trade", "") + payment("TradeMessage") + balance("transfer", "") + payment("TransferMessage"), "--t-i"},
+		"modern":                {balance("deposit", modern) + payment("DepositMessage") + balance("deposit", modern), "-d-"},
+		"an end that is open":   {payment("DepositMessage") + balance("deposit", ""), "db"},
+		"two before a deposit":  {balance("deposit", "") + balance("deposit", "") + payment("DepositMessage"), "b-d"},
+		"no newline at the end": {strings.TrimSpace(payment("OrderMessage") + balance("deposit", "")), "ob"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := dump(t, "x.jsonl", test.text)
+			lines := int64(len(test.want))
+			for from := range lines {
+				for _, until := range []int64{from + 1, lines, End} {
+					var got kinds
+					if err := f.Read(t.Context(), from, until, &got); err != nil || string(got) != test.want[from:min(until, lines)] {
+						t.Errorf("[%d, %d): %s, %v, want %s", from, until, got, err, test.want[from:min(until, lines)])
+					}
+				}
+			}
+		})
+	}
+	var got kinds
+	err := dump(t, "x.jsonl", balance("deposit", "")+"{}\n").Read(t.Context(), 0, End, &got)
+	var bad *LineError
+	if string(got) != "b" || !errors.As(err, &bad) || bad.Line != 2 {
+		t.Errorf("before a bad line: %s, %v", got, err)
+	}
+}
+
+// kinds notes a letter of the key for each record, a dash for each gap.
+type kinds []byte
+
+func (k *kinds) Record(r *Record) error { *k = append(*k, r.Key[0]); return nil }
+
+func (k *kinds) Gap(first, last int64, reason string) error {
+	if first != last || reason != Control {
+		return fmt.Errorf("a gap from %d to %d, %s", first, last, reason)
+	}
+	*k = append(*k, '-')
+	return nil
+}
+
 func TestFileWithoutItsLastNewline(t *testing.T) {
 	var got noted
 	err := dump(t, "x", strings.TrimSpace(text)).Read(t.Context(), 0, End, &got)
