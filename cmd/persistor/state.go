@@ -153,7 +153,7 @@ func showState(ctx context.Context, c *call, o *stateOptions) error {
 // it came.
 func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Result, way string, err error) {
 	if o.file() {
-		r, err = rebuild.State(ctx, rebuild.Log{Log: eventlog.NewFile(o.from)}, o.want)
+		r, err = rebuild.State(ctx, rebuild.Log{Log: eventlog.NewFile(o.from), Progress: stateProgress(c)}, o.want)
 		return r, fmt.Sprintf("%d records from %s", r.Applied, o.from), err
 	}
 	topic := c.config.Kafka.TopicPrefix + topics.UnifyEvents
@@ -169,7 +169,7 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 		if err != nil {
 			return err
 		}
-		log := rebuild.Log{Begin: position.First}
+		log := rebuild.Log{Begin: position.First, Progress: stateProgress(c)}
 		log.Snapshots = &rebuild.Snapshots{Session: conn, TopicID: position.TopicID, SlicesOnly: o.whole}
 		if o.from == fromArchive {
 			log.Log = eventlog.NewArchive(conn, position.TopicID)
@@ -193,10 +193,26 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 	return r, way, err
 }
 
+// stateProgress shows on a terminal that something is going on, where it takes
+// more than a moment. The line that says how it went comes over it.
+func stateProgress(c *call) func(applied int64) {
+	if !isTerminal(os.Stderr) {
+		return nil
+	}
+	begun := time.Now()
+	shown := begun
+	return func(applied int64) {
+		if now := time.Now(); now.Sub(shown) >= 500*time.Millisecond {
+			shown = now
+			fmt.Fprintf(c.stderr, "%d records, %.0f a second\033[K\r", applied, float64(applied)/now.Sub(begun).Seconds())
+		}
+	}
+}
+
 // stateFromTopic needs no database, and so knows no snapshots.
 func stateFromTopic(ctx context.Context, c *call, topic string, want rebuild.Target) (r rebuild.Result, way string, err error) {
 	err = withTopic(c, topic, func(k *eventlog.Kafka) error {
-		r, err = rebuild.State(ctx, rebuild.Log{Log: k}, want)
+		r, err = rebuild.State(ctx, rebuild.Log{Log: k, Progress: stateProgress(c)}, want)
 		return err
 	})
 	return r, fmt.Sprintf("%d records from the topic", r.Applied), err

@@ -108,7 +108,13 @@ func writeSummary(w io.Writer, s *state.State) {
 		fmt.Fprintln(w, "provisional: the last operation may not be at its end")
 	}
 	if n := s.Mismatches(); n > 0 {
-		fmt.Fprintf(w, "the log contradicts itself %d times; `persistor verify` tells where\n", n)
+		var names []string
+		for _, check := range s.Checks() {
+			if check.Failed > 0 {
+				names = append(names, fmt.Sprintf("%s %d", check.Name, check.Failed))
+			}
+		}
+		fmt.Fprintf(w, "the log contradicts itself %d times (docs/state.md): %s\n", n, strings.Join(names, ", "))
 	}
 }
 

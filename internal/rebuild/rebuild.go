@@ -37,6 +37,10 @@ type Log struct {
 
 	// Snapshots shorten the way; nil: there are none.
 	Snapshots *Snapshots
+
+	// Progress is called now and then with how many records are applied; nil:
+	// nobody wants to know.
+	Progress func(applied int64)
 }
 
 // Snapshots are those of one incarnation of unifyevents. The session must not be
@@ -116,6 +120,9 @@ func State(ctx context.Context, log Log, want Target) (Result, error) {
 	return r, err
 }
 
+// progressEvery is some tens of milliseconds.
+const progressEvery = 10_000
+
 // read applies the log from where the state ends. out is not nil where the log
 // does not go back so far; nothing has been applied then.
 func (r *Result) read(ctx context.Context, log Log, want Target) (out *eventlog.RangeError, err error) {
@@ -129,7 +136,9 @@ func (r *Result) read(ctx context.Context, log Log, want Target) (out *eventlog.
 			if !want.Time.IsZero() && e.Time > want.Time.UnixMilli() {
 				return eventlog.ErrStop
 			}
-			r.Applied++
+			if r.Applied++; r.Applied%progressEvery == 0 && log.Progress != nil {
+				log.Progress(r.Applied)
+			}
 		}
 		e.Apply(r.State)
 		return nil
