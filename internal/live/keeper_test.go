@@ -383,3 +383,31 @@ func TestAnAssetWithAnEndlessName(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Snapshots of other rules are passed over, however many there are: what an
+// ended restoration has left lies below all of them.
+func TestSnapshotsOfOtherRulesArePassedOver(t *testing.T) {
+	d := newDesk(t)
+	d.every = 1 << 40
+	list := records(t, 500)
+	if err := d.follow(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.take(list, 0, len(list)); err != nil {
+		t.Fatal(err)
+	}
+	pos := d.position()
+	if err := store.PutSnapshot(t.Context(), d.conn, topic, pos.Moves, store.Snapshot{TopicID: pos.TopicID, Next: 50, Data: encode(t, reckon(list, 50))}); err != nil {
+		t.Fatal(err)
+	}
+	for next := int64(100); next < 500; next += 50 {
+		if err := store.PutSnapshot(t.Context(), d.conn, topic, pos.Moves, store.Snapshot{TopicID: pos.TopicID, Next: next, Data: []byte("other rules")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := Restorer{Session: d.conn, Log: d.log}
+	restored, err := r.Restore(t.Context(), pos.TopicID, 0, pos.Next)
+	if err != nil || restored.Snapshot != 50 || restored.Records != 450 {
+		t.Fatalf("%+v, %v", restored, err)
+	}
+}

@@ -103,18 +103,16 @@ func (r *Restorer) advance(ctx context.Context, out *Restored, topicID int16, un
 	return nil
 }
 
-// tries is how many snapshots are tried before the log is read from its
-// beginning: all may be of another version of the rules.
-const tries = 3
-
-// begin reads the newest snapshot that can be used.
+// begin reads the newest snapshot that can be used. Those of another version of
+// the rules cannot, however many there are: together they are a few hundredths of
+// the log, and below them there may be one that an ended restoration has left.
 func (r *Restorer) begin(ctx context.Context, topicID int16, first, until int64) (*Restored, error) {
 	// The engine's own word, where the log does not begin with the exchange.
 	sliced, latest, err := rebuild.FromSlice(ctx, r.Session, topicID, first, until, time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	for at, try := until, 0; try < tries; try++ {
+	for at := until; ; {
 		s, found, err := store.SnapshotAt(ctx, r.Session, topicID, at)
 		if err != nil {
 			return nil, err
