@@ -51,6 +51,7 @@ func (o Options) config() (*pgx.ConnConfig, error) {
 	for name, value := range map[string]string{
 		"application_name":                    cmp.Or(o.Application, ApplicationName),
 		"timezone":                            "UTC",
+		"standard_conforming_strings":         "on", // texts travel as literals
 		"synchronous_commit":                  commit,
 		"lock_timeout":                        "2s",
 		"idle_in_transaction_session_timeout": "60s",

@@ -80,10 +80,12 @@ func (e *droppedError) Error() string {
 }
 
 // takeBack moves the ledger back to where the batch began, since rows of it are
-// missing: they are written again, and those that are there are merged.
+// missing: they are written again, and those that are there are merged. It counts
+// as an operator's move: the state that was written with the batch does not come
+// back with it.
 func takeBack(ctx context.Context, conn *pgx.Conn, b *Batch, cause error) error {
 	for _, p := range sorted(b.progress) {
-		_, err := conn.Exec(ctx, `UPDATE dingir.ledger SET next_offset = $1
+		_, err := conn.Exec(ctx, `UPDATE dingir.ledger SET next_offset = $1, moves = moves + 1
 			WHERE topic = $2 AND partition = $3 AND topic_id = $4 AND next_offset = $5`, p.Expected, p.Topic, p.Partition, p.TopicID, p.Next)
 		if err != nil {
 			return &undecided{fmt.Errorf("%w; the ledger has moved from offset %d to %d of %s partition %d all the same, and cannot be moved back: %w",
