@@ -48,7 +48,7 @@ func (w *worker) commit(ctx context.Context) error {
 		switch class { //nolint:exhaustive // the other classes are tried again
 		case store.Fenced:
 			return w.fenced(ctx)
-		case store.Unknown:
+		case store.Unknown, store.Duplicate: // what merging does not help is nowhere listed either
 			if unknown++; unknown >= unknownTries {
 				return w.haltBatch(err)
 			}

@@ -52,6 +52,11 @@ func (w *worker) takeGap(p *partition, progress *store.Progress, g fetch.Range) 
 		if w.keeper != nil {
 			w.keeper.Gap(g.First, g.Last, eventlog.Control)
 		}
+		// What lies below the archive's end is in it already, one way or another.
+		if g.First = max(g.First, p.archived); g.First > g.Last {
+			progress.Next = g.Last + 1
+			return nil
+		}
 	}
 	return w.batch.Gap(progress, g.First, g.Last, eventlog.Control)
 }
@@ -101,8 +106,18 @@ func (w *worker) follow(ctx context.Context, conn *pgx.Conn, p *partition, pos s
 			Remedy: "`persistor verify` tells what is damaged; restore that part of dingir.event_log, or delete it: the state then goes on, marked as incomplete",
 		}
 	}
+	if err != nil && !errors.Is(err, live.ErrRestoring) {
+		return &stateError{err}
+	}
 	return err
 }
+
+// stateError says that the state cannot be had for now, which is no reason for
+// the other partitions to wait.
+type stateError struct{ error }
+
+// Unwrap gives the cause.
+func (e *stateError) Unwrap() error { return e.error }
 
 // restoring shows that a partition waits for the state.
 func (w *worker) restoring(p *partition) bool {

@@ -403,3 +403,21 @@ func TestSmallSegmentsAreJoined(t *testing.T) {
 	s.WaitDrained(patience)
 	s.agree("behind the joined segments")
 }
+
+// While the state cannot be had, only unifyevents waits for it.
+func TestOnlyUnifyeventsWaitsForTheState(t *testing.T) {
+	s := newScene(t)
+	s.exec("ALTER TABLE dingir.state_snapshots RENAME TO away")
+	p := s.Start("PERSISTOR_WORKERS=1")
+	s.Produce(transfers(0, 30)...)
+	s.until("the transfers are stored", func() bool { return s.count("SELECT count(*) FROM dingir.internal_transfers") == 30 })
+	for _, v := range p.Status().Partitions {
+		if v.Topic == s.Prefix+"unifyevents" && (v.State != httpserver.Waiting || !strings.Contains(v.Reason, "state_snapshots")) {
+			t.Errorf("unifyevents is %s: %s", v.State, v.Reason)
+		}
+	}
+	s.exec("ALTER TABLE dingir.away RENAME TO state_snapshots")
+	s.ProduceExchange(s.faulty(), 500)
+	s.WaitDrained(patience)
+	s.agree("the table is back")
+}

@@ -138,6 +138,7 @@ func (w *worker) admitAll(ctx context.Context) error {
 		}
 		err := w.admit(ctx, w.conn, w.cluster, p)
 		var h *Halt
+		var without *stateError
 		switch {
 		case err == nil:
 			w.log.Debug("partition in work", "topic", p.name, "partition", p.id, "offset", p.next)
@@ -154,6 +155,10 @@ func (w *worker) admitAll(ctx context.Context) error {
 			w.unblock(ctx, p.name, p.id)
 			p.waits("another session holds its row of the ledger")
 			p.retryAt = time.Now().Add(time.Second)
+		case errors.As(err, &without) && !w.conn.IsClosed():
+			w.databaseDown(err)
+			p.waits(err.Error())
+			p.retryAt = time.Now().Add(haltRetry)
 		case store.SQLState(err) != "" || w.conn.IsClosed():
 			w.databaseDown(err)
 			return err
