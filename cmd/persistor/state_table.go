@@ -203,11 +203,11 @@ func (c *column) split(cell string) (before, after string) {
 	switch c.align {
 	case left:
 		return "", cell
+	case point:
+		if i := strings.IndexAny(cell, ".?"); i >= 0 {
+			return cell[:i], cell[i:]
+		}
 	case right:
-		return cell, ""
-	}
-	if i := strings.IndexAny(cell, ".?"); i >= 0 {
-		return cell[:i], cell[i:]
 	}
 	return cell, ""
 }

@@ -61,16 +61,16 @@ func joinLines(lines [][]byte) (out [][]byte) {
 
 // stateJSON is what the contract promises of the JSON.
 type stateJSON struct {
-	Users       map[string]map[string]string
-	Balances    map[string]map[string]map[string]any
-	OpenOrders  []map[string]any `json:"open_orders"`
-	LastOrderID *int64           `json:"last_order_id"`
-	LastTradeID *int64           `json:"last_trade_id"`
-	NextOffset  *int64           `json:"next_offset"`
-	BaseOffset  *int64           `json:"base_offset"`
-	Mismatches  *int64
-	Complete    *bool
-	Provisional *bool
+	Users       map[string]map[string]string         `json:"users"`
+	Balances    map[string]map[string]map[string]any `json:"balances"`
+	OpenOrders  []map[string]any                     `json:"open_orders"`
+	LastOrderID *int64                               `json:"last_order_id"`
+	LastTradeID *int64                               `json:"last_trade_id"`
+	NextOffset  *int64                               `json:"next_offset"`
+	BaseOffset  *int64                               `json:"base_offset"`
+	Mismatches  *int64                               `json:"mismatches"`
+	Complete    *bool                                `json:"complete"`
+	Provisional *bool                                `json:"provisional"`
 }
 
 func parseState(t *testing.T, text string) (s stateJSON) {

@@ -78,7 +78,7 @@ func (a *ahead) next() (*item, error) {
 // close ends the source and waits until it has ended.
 func (a *ahead) close() {
 	a.cancel()
-	for range a.full { //nolint:revive // nobody wants them any more
+	for range a.full { // nobody wants them any more
 	}
 }
 

@@ -28,10 +28,10 @@ func (l invented) Read(ctx context.Context, from, until int64, sink Sink) error 
 	value := []byte("left over")
 	for offset := from; offset < min(until, l.n); offset++ {
 		var err error
-		switch {
-		case offset%10 == 3:
+		switch offset % 10 {
+		case 3:
 			err = sink.Gap(offset, offset, Control)
-		case offset%10 == 7:
+		case 7:
 			err = sink.Record(&Record{Offset: offset, Time: offset, Key: []byte("registeruser"), Value: nil})
 		default:
 			value = append(value[:0], l.value(offset)...)

@@ -104,7 +104,7 @@ func TestJoinedFindsWhereTheyDiffer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p.exec("DELETE FROM dingir.event_log")
 			p.exec("UPDATE dingir.ledger SET next_offset = 0, high_offset = 0")
-			p.rig.next, p.change = 0, func(r *Record) {
+			p.next, p.change = 0, func(r *Record) {
 				if r.Offset == 45 {
 					test.change(r)
 				}

@@ -62,21 +62,11 @@ func (r *rig) connect() *pgx.Conn {
 	return conn
 }
 
-func (r *rig) exec(sql string, args ...any) int64 {
+func (r *rig) exec(sql string, args ...any) {
 	r.t.Helper()
-	tag, err := r.conn.Exec(r.t.Context(), sql, args...)
-	if err != nil {
+	if _, err := r.conn.Exec(r.t.Context(), sql, args...); err != nil {
 		r.t.Fatal(err)
 	}
-	return tag.RowsAffected()
-}
-
-func (r *rig) count(sql string, args ...any) (n int) {
-	r.t.Helper()
-	if err := r.conn.QueryRow(r.t.Context(), sql, args...).Scan(&n); err != nil {
-		r.t.Fatal(err)
-	}
-	return n
 }
 
 // archive writes the next n records as one batch.

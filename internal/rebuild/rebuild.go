@@ -193,10 +193,13 @@ func (s *Snapshots) find(ctx context.Context, below int64, before time.Time) (st
 		return store.SnapshotBefore(ctx, s.Session, s.TopicID, before)
 	}
 	if !before.IsZero() {
-		found, ok, err := store.SnapshotAt(ctx, s.Session, s.TopicID, below)
-		for ; err == nil && ok && found.Latest.After(before); found, ok, err = store.SnapshotAt(ctx, s.Session, s.TopicID, found.Next-1) {
+		for {
+			found, ok, err := store.SnapshotAt(ctx, s.Session, s.TopicID, below)
+			if err != nil || !ok || !found.Latest.After(before) {
+				return found, ok, err
+			}
+			below = found.Next - 1
 		}
-		return found, ok, err
 	}
 	return store.SnapshotAt(ctx, s.Session, s.TopicID, below)
 }

@@ -88,9 +88,9 @@ func (s *State) LastTradeID() int64 { return s.lastTrade }
 
 // User is a registered user.
 type User struct {
-	ID        int64
-	L1Address string
-	L2Pubkey  string
+	ID        int64  `json:"id"`
+	L1Address string `json:"l1_address"`
+	L2Pubkey  string `json:"l2_pubkey"`
 }
 
 // Balance is what a user has of an asset.

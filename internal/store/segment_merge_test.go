@@ -240,7 +240,7 @@ func TestMergeBesideOthers(t *testing.T) {
 	for i, conn := range mergers {
 		work.Go(func() {
 			for ctx.Err() == nil {
-				n, err := mergeNow(t.Context(), conn)
+				n, err := mergeNow(t.Context(), conn) //nolint:contextcheck // a step that has begun ends
 				if err != nil {
 					t.Error(err)
 					return
@@ -252,7 +252,7 @@ func TestMergeBesideOthers(t *testing.T) {
 	cuts := 0
 	work.Go(func() {
 		for ctx.Err() == nil {
-			if cutSegment(t, cutter, log) {
+			if cutSegment(t, cutter, log) { //nolint:contextcheck // a cut that has begun ends
 				cuts++
 			}
 		}

@@ -39,16 +39,6 @@ func (s *stateChanges) reset() {
 	}
 }
 
-func (s *stateChanges) bytes() int {
-	n := len(s.closed)
-	for _, list := range [][]column{s.balances[:], s.gone[:], s.orders[:]} {
-		for i := range list {
-			n += len(list[i])
-		}
-	}
-	return n
-}
-
 // State has the batch write the state's row: what balances and open_orders
 // cover once it is committed. moves is the ledger's count that the state was
 // restored under; where an operator has moved the ledger since, the batch fails
@@ -226,9 +216,9 @@ func (c *column) reset() {
 	*c = (*c)[:0]
 }
 
-func (c column) write(out *strings.Builder, kind string) {
+func (c *column) write(out *strings.Builder, kind string) {
 	out.WriteString("'{")
-	out.Write(c)
+	out.Write(*c)
 	out.WriteString("}'::")
 	out.WriteString(kind)
 	out.WriteString("[]")
@@ -294,5 +284,8 @@ func (c *column) bytes(v []byte) {
 		c.null()
 		return
 	}
-	*c = append(hex.AppendEncode(append(c.next(), `"\\x`...), v), '"')
+	*c = c.next()
+	*c = append(*c, `"\\x`...)
+	*c = hex.AppendEncode(*c, v)
+	*c = append(*c, '"')
 }
