@@ -183,6 +183,15 @@ func (r *run) history(ctx context.Context, tx pgx.Tx, topic, table string) error
 	return nil
 }
 
+// judgedUntil is the timestamp in ms up to which unifyevents has told all there
+// was: where its ledger is behind, its newest events' rows may be there already.
+func (r *run) judgedUntil() int64 {
+	if s := r.unifySpan(); s != nil && s.behind {
+		return r.logLast - slack
+	}
+	return r.logLast
+}
+
 // compareTable fills a table's plan.
 func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 	steps := []step{
@@ -220,7 +229,7 @@ func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 	for _, st := range steps {
 		args := []any{}
 		if st.sql == surplusSQL || st.sql == surplusUnloggedSQL {
-			args = append(args, time.UnixMilli(min(r.UntilTime, 4_102_444_800_000)), time.UnixMilli(r.logLast))
+			args = append(args, time.UnixMilli(min(r.UntilTime, 4_102_444_800_000)), time.UnixMilli(r.judgedUntil()))
 		}
 		begun := time.Now()
 		tag, err := tx.Exec(ctx, s.sql(st.sql), args...)

@@ -146,6 +146,10 @@ func (h *hotReader) drain(ctx context.Context, s *span, part *fetch.Part) error 
 			if rec.Offset == s.LastOffset && rec.Offset < s.Next && ingest.Hash(rec.Value) != s.LastHash {
 				return &HaltedError{s.Topic, s.Partition, fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten", rec.Offset)}
 			}
+			if rec.Offset >= s.Next && rec.Timestamp > h.logLast+slack {
+				s.end = rec.Offset // no record of unifyevents can be this one's
+				return nil
+			}
 			if err := h.st.take(ctx, s, rec, rec.Offset < s.Next && h.outside(rec.Timestamp)); err != nil {
 				return err
 			}

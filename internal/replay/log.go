@@ -2,10 +2,12 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
@@ -77,7 +79,7 @@ func (r *run) readLog(ctx context.Context, st *stager) error {
 	l := &logReader{run: r, ctx: ctx, st: st, s: s}
 	if s.start < s.end {
 		if err := r.Events.Read(ctx, s.start, s.end, l); err != nil {
-			return fmt.Errorf("read the log of events: %w", err)
+			return fmt.Errorf("read the log of events: %w%s", err, segmentHint(err))
 		}
 	}
 	if err := st.flush(ctx); err != nil {
@@ -85,6 +87,15 @@ func (r *run) readLog(ctx context.Context, st *stager) error {
 	}
 	l.finish()
 	return nil
+}
+
+// segmentHint says what can be done about an archive that cannot be read.
+func segmentHint(err error) string {
+	_, differs := errors.AsType[*eventlog.SeamError](err)
+	if differs || store.SQLState(err) != "" || errors.Is(err, context.Canceled) || fetch.Retriable(err) {
+		return ""
+	}
+	return "; where a segment of dingir.event_log is damaged and the topic still has its records, delete it: a replay fills the hole from there"
 }
 
 // Record stages one record, or ends the reading at the first that is too late.
@@ -124,7 +135,7 @@ const slack = 60_000
 
 // finish notes what the run covers of time.
 func (l *logReader) finish() {
-	begin := l.first - 1000 // some messages have whole seconds, cut
+	begin := l.first
 	if l.s.start > 0 {
 		begin = l.first + slack
 	}
@@ -134,6 +145,9 @@ func (l *logReader) finish() {
 	l.dark = append(l.dark, darkness{-forever, begin})
 	if l.inGap {
 		l.dark = append(l.dark, darkness{l.before - slack, forever})
+	}
+	if l.partial {
+		l.dark = append(l.dark, darkness{l.last - slack, forever})
 	}
 	l.logFirst, l.logLast, l.logRecords = l.first, l.last, l.records
 	if l.UntilOffset >= 0 {

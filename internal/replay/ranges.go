@@ -31,6 +31,7 @@ type span struct {
 	topic      string // without prefix
 	start, end int64
 	read       int64
+	behind     bool       // the ledger is not at the log's end, so far as is known
 	holes      [][2]int64 // ranges inside [start, read), both ends included, that Kafka lacks
 }
 
@@ -69,7 +70,7 @@ func (r *run) fixRange(ctx context.Context) error {
 		}
 		r.spans = append(r.spans, &span{
 			Position: pos, topic: topic,
-			start: pos.Next, end: pos.Next, read: pos.Next,
+			start: pos.Next, end: pos.Next, read: pos.Next, behind: true,
 		})
 	}
 	if len(r.spans) == 0 {
@@ -118,7 +119,7 @@ func (r *run) askKafka(ctx context.Context) error {
 			return &HaltedError{s.Topic, s.Partition, fmt.Sprintf("the log ends at offset %d, before the ledger's %d: it lost records that are stored", marks[i].HighWatermark, s.Next)}
 		}
 		s.start = max(s.First, min(marks[i].LogStart, s.Next))
-		s.end = s.Next
+		s.end, s.behind = s.Next, marks[i].HighWatermark > s.Next
 	}
 	return nil
 }

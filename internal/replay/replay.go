@@ -117,7 +117,7 @@ const lockPatience = 3 * time.Second
 func (r *run) lock(ctx context.Context) error {
 	// This session waits for long statements that a lost client must not leave
 	// running, and holds the lock for as long as it lives.
-	if _, err := r.conn.Exec(ctx, "SET client_connection_check_interval = '500ms'"); err != nil {
+	if _, err := r.conn.Exec(ctx, "SET client_connection_check_interval = '500ms'; SET statement_timeout = 0"); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
 	}
 	for begun := time.Now(); ; {
@@ -177,7 +177,7 @@ func (r *run) stage(ctx context.Context) error {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	// What is staged can be staged again.
-	if _, err := conn.Exec(ctx, "SET synchronous_commit = off"); err != nil {
+	if _, err := conn.Exec(ctx, "SET synchronous_commit = off; SET statement_timeout = 0"); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
 	}
 	st := &stager{conn: conn, batch: store.NewBatch(), refused: r.refused, holes: r.holes, done: r.Progress.Add}
