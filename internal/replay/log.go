@@ -135,7 +135,7 @@ const slack = 60_000
 
 // finish notes what the run covers of time.
 func (l *logReader) finish() {
-	begin := l.first
+	begin := l.first - 1000 // some messages have whole seconds, cut
 	if l.s.start > 0 {
 		begin = l.first + slack
 	}
