@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/ulikunitz/xz"
@@ -46,9 +47,15 @@ func openTestdata(t testing.TB, name string) io.Reader {
 	return r
 }
 
+// dumps are the logs that have been read; tests only read them.
+var dumps = map[string][]record{}
+
 // dump reads a log as dump_unify_messages writes it.
 func dump(t testing.TB, name string) (log []record) {
 	t.Helper()
+	if read := dumps[name]; read != nil {
+		return slices.Clip(read)
+	}
 	scanner := bufio.NewScanner(openTestdata(t, name))
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
@@ -68,7 +75,8 @@ func dump(t testing.TB, name string) (log []record) {
 	if err := scanner.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return log
+	dumps[name] = log
+	return slices.Clip(log)
 }
 
 // player decodes records and applies them.
