@@ -23,9 +23,16 @@ type Slice struct {
 	Time        time.Time      `json:"time"` // when the engine wrote it, in whole seconds
 	LastOrderID int64          `json:"last_order_id"`
 	LastTradeID int64          `json:"last_trade_id"`
-	Users       []state.User   `json:"users"`
+	Users       []SliceUser    `json:"users"`
 	Balances    []SliceBalance `json:"balances"`
 	Orders      []SliceOrder   `json:"orders"`
+}
+
+// SliceUser is a registration, from the table account.
+type SliceUser struct {
+	ID        int64  `json:"id"`
+	L1Address string `json:"l1_address"`
+	L2Pubkey  string `json:"l2_pubkey"`
 }
 
 // SliceBalance is what a user has of an asset.
@@ -114,7 +121,7 @@ func (s *Slice) read(ctx context.Context, tx pgx.Tx) error {
 		FROM order_slice o WHERE o.slice_id = $1 ORDER BY o.id`, id); err != nil {
 		return err
 	}
-	s.Users, err = rows[state.User](ctx, tx, "SELECT id, l1_address, l2_pubkey FROM account ORDER BY id")
+	s.Users, err = rows[SliceUser](ctx, tx, "SELECT id, l1_address, l2_pubkey FROM account ORDER BY id")
 	return err
 }
 
@@ -143,7 +150,10 @@ func DecodeSlice(r io.Reader) (*Slice, error) {
 // costs: the engine's tables cut it to eight decimals. The error names what
 // cannot be.
 func (s *Slice) State() (*state.Slice, error) {
-	out := &state.Slice{LastOrderID: s.LastOrderID, LastTradeID: s.LastTradeID, Users: s.Users}
+	out := &state.Slice{LastOrderID: s.LastOrderID, LastTradeID: s.LastTradeID}
+	for _, u := range s.Users {
+		out.Users = append(out.Users, state.User(u))
+	}
 	for _, b := range s.Balances {
 		p := parser{what: fmt.Sprintf("user %d's %s", b.UserID, b.Asset)}
 		out.Balances = append(out.Balances, state.Balance{UserID: b.UserID, Asset: b.Asset, Available: p.amount(b.Available), Frozen: p.amount(b.Frozen)})

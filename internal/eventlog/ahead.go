@@ -128,7 +128,7 @@ var errFull = errors.New("all that was asked for is there")
 // outside [from, until) and finds holes.
 type filler struct {
 	ahead *ahead
-	ctx   context.Context //nolint:containedctx // of one reading, as the filler is
+	ctx   context.Context // of one reading, as the filler is
 	name  string          // of the source, for errors
 	next  int64           // the offset that has to come
 	until int64           // End: whatever comes

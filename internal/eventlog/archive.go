@@ -54,7 +54,7 @@ func (a *Archive) Bounds(ctx context.Context) (first, next int64, err error) {
 		SELECT coalesce((SELECT first_offset FROM (
 				SELECT first_offset, max(last_offset) OVER (ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM tiles) t
 			WHERE before IS NULL OR before + 1 < first_offset ORDER BY first_offset DESC LIMIT 1), 0),
-			coalesce((SELECT max(last_offset) + 1 FROM tiles), 0)`, &first, &next)
+			coalesce((SELECT max(last_offset) + 1 FROM tiles), 0)`, nil, &first, &next)
 	return first, next, err
 }
 
@@ -65,12 +65,13 @@ const tiles = `SELECT first_offset, last_offset FROM dingir.event_log WHERE topi
 func (a *Archive) end(ctx context.Context) (next int64, err error) {
 	err = a.one(ctx, `SELECT coalesce(greatest(
 		(SELECT last_offset FROM dingir.event_log WHERE topic_id = $1 ORDER BY first_offset DESC LIMIT 1),
-		(SELECT last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = 0 ORDER BY first_offset DESC LIMIT 1)) + 1, 0)`, &next)
+		(SELECT last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = 0 ORDER BY first_offset DESC LIMIT 1)) + 1, 0)`, nil, &next)
 	return next, err
 }
 
-func (a *Archive) one(ctx context.Context, sql string, into ...any) error {
-	rows, err := a.session.Query(ctx, sql, a.topicID)
+// one asks for a row about the archive's topic, $1, and perhaps an offset, $2.
+func (a *Archive) one(ctx context.Context, sql string, args []any, into ...any) error {
+	rows, err := a.session.Query(ctx, sql, append([]any{a.topicID}, args...)...)
 	if err != nil {
 		return fmt.Errorf("look what the archive has: %w", err)
 	}
@@ -110,7 +111,7 @@ func (a *Archive) settle(ctx context.Context, from, until int64) (int64, error) 
 	}
 	var covered bool
 	if until <= next {
-		err = a.one(ctx, fmt.Sprintf("SELECT EXISTS (SELECT FROM (%s) t WHERE first_offset <= %d AND last_offset >= %d)", tiles, from, from), &covered)
+		err = a.one(ctx, "SELECT EXISTS (SELECT FROM ("+tiles+") t WHERE first_offset <= $2 AND last_offset >= $2)", []any{from}, &covered)
 	}
 	if err != nil || covered {
 		return until, err

@@ -9,6 +9,7 @@ type RangeError struct {
 	First, Next int64  // what there is, without next
 }
 
+// Error names what was asked for and what there is.
 func (e *RangeError) Error() string {
 	what := fmt.Sprintf("offsets %d to %d", e.From, e.Until-1)
 	if e.Until == End {
@@ -27,6 +28,7 @@ type HoleError struct {
 	First, Last int64 // what is missing, both included
 }
 
+// Error names the offsets.
 func (e *HoleError) Error() string {
 	if e.First == e.Last {
 		return fmt.Sprintf("%s: offset %d is missing, and no gap explains it", e.Source, e.First)
@@ -43,6 +45,7 @@ type SeamError struct {
 	Differs string
 }
 
+// Error says where, and what to do.
 func (e *SeamError) Error() string {
 	return fmt.Sprintf("topic %s differs from the archive from offset %d on: %s either the topic lost or changed records (an unclean leader election, a restored cluster), "+
 		"or the archive was altered. Read one of them alone (--from archive, --from kafka) and compare; to go on with the topic's records, "+
@@ -52,6 +55,7 @@ func (e *SeamError) Error() string {
 // OtherTopicError says that the topic is not the one that the archive is of.
 type OtherTopicError struct{ Topic string }
 
+// Error says so, and what to do.
 func (e *OtherTopicError) Error() string {
 	return fmt.Sprintf("topic %s was deleted and made again since, or is another cluster's: the archive is of the one before. "+
 		"Read one of them alone (--from archive, --from kafka); `persistor positions` tells how the daemon goes on", e.Topic)

@@ -35,6 +35,7 @@ type LineError struct {
 	Reason string
 }
 
+// Error names file, line and reason.
 func (e *LineError) Error() string { return fmt.Sprintf("%s line %d: %s", e.Path, e.Line, e.Reason) }
 
 // Bounds counts the lines, which reads the whole file.

@@ -30,6 +30,7 @@ type PartitionsError struct {
 	Partitions int
 }
 
+// Error says what follows and what to do.
 func (e *PartitionsError) Error() string {
 	return fmt.Sprintf("topic %s has %d partitions, and so no total order: nothing can be reconstructed from it; "+
 		"the engine has to write to a topic that was created with one (`persistor topics create`)", e.Topic, e.Partitions)

@@ -25,6 +25,7 @@ type Place struct {
 // SliceError says why a slice cannot be placed.
 type SliceError struct{ Reason string }
 
+// Error says why, and what to do.
 func (e *SliceError) Error() string { return e.Reason }
 
 const (

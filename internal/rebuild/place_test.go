@@ -20,7 +20,7 @@ import (
 func sliceOf(s *state.State, at time.Time) *engine.Slice {
 	out := &engine.Slice{Time: at, LastOrderID: s.LastOrderID(), LastTradeID: s.LastTradeID()}
 	for u := range s.Users() {
-		out.Users = append(out.Users, *u)
+		out.Users = append(out.Users, engine.SliceUser(*u))
 	}
 	for b := range s.Balances() {
 		if !b.Available.IsZero() || !b.Frozen.IsZero() {

@@ -69,6 +69,7 @@ type UnreachableError struct {
 	From   int64 // the first offset whose state can be told, if not completely
 }
 
+// Error says from where on there is an answer.
 func (e *UnreachableError) Error() string {
 	what := fmt.Sprintf("offset %d", e.Target.Offset)
 	if !e.Target.Time.IsZero() {
@@ -80,6 +81,7 @@ func (e *UnreachableError) Error() string {
 // FutureError says that the wanted offset has not been reached.
 type FutureError struct{ Wanted, Next int64 }
 
+// Error says how far the log goes.
 func (e *FutureError) Error() string {
 	return fmt.Sprintf("offset %d has not been reached yet: the log ends before offset %d", e.Wanted, e.Next)
 }
