@@ -265,18 +265,17 @@ func (c *column) time(t event.Micros) {
 }
 
 func (c *column) text(v string) {
-	out := append(c.next(), '"')
+	*c = append(c.next(), '"')
 	for i := range len(v) {
-		b := v[i]
-		switch b {
+		switch v[i] {
 		case '"', '\\':
-			out = append(out, '\\')
+			*c = append(*c, '\\')
 		case '\'':
-			out = append(out, '\'')
+			*c = append(*c, '\'')
 		}
-		out = append(out, b)
+		*c = append(*c, v[i])
 	}
-	*c = append(out, '"')
+	*c = append(*c, '"')
 }
 
 func (c *column) bytes(v []byte) {
