@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/thaliumx/persistor/internal/store"
 )
 
 // Every range of an archive with segments of all sizes and gaps comes back as
@@ -170,4 +172,37 @@ func TestArchiveReadsByIndex(t *testing.T) {
 	if text := fmt.Sprint(plan); strings.Contains(text, "Seq Scan on event_log") || !strings.Contains(text, "Index") {
 		t.Error(strings.Join(plan, "\n"))
 	}
+}
+
+// Segments are joined while they are read: nothing is missed, nothing comes twice.
+func TestArchiveIsReadWhileItIsJoined(t *testing.T) {
+	r := newRig(t, 0)
+	r.archive(1)
+	const segments = 20_000
+	r.exec(`INSERT INTO dingir.event_log SELECT n, n, first_time, last_time, 1, topic_id, data FROM dingir.event_log, generate_series(1, $1) n`, segments-1)
+	other := r.connect()
+	next, merged := int64(0), 0
+	err := NewArchive(r.conn, r.log.TopicID).Read(t.Context(), 0, End, checking(func(offset int64) error {
+		if offset != next {
+			return fmt.Errorf("offset %d comes where %d should", offset, next)
+		}
+		if next++; next%1500 == 1 { // the first steps join what is behind, the later ones what is ahead
+			n, err := store.MergeSegments(t.Context(), other)
+			merged += n
+			return err
+		}
+		return nil
+	}))
+	if err != nil || next != segments || merged < 1000 {
+		t.Errorf("%d records, %d segments joined, %v", next, merged, err)
+	}
+}
+
+// checking is a sink that looks at offsets.
+type checking func(offset int64) error
+
+func (c checking) Record(r *Record) error { return c(r.Offset) }
+
+func (c checking) Gap(first, last int64, reason string) error {
+	return fmt.Errorf("a gap from %d to %d, %s", first, last, reason)
 }
