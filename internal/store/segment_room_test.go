@@ -53,7 +53,9 @@ func engineLog(t *testing.T) (log []Archived) {
 	lines := bufio.NewScanner(text)
 	lines.Buffer(nil, 1<<20)
 	for len(log) < 15_000 && lines.Scan() {
-		var m struct{ Value json.RawMessage }
+		var m struct {
+			Value json.RawMessage `json:"value"`
+		}
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			t.Fatal(err)
 		}
