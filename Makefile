@@ -85,6 +85,7 @@ bench: build up ## the daemon beside the database's limit and psql; BENCH='-roun
 # The tests mostly wait for sessions to end, so more run at once than there are cores.
 crash: go up ## kill, freeze and cut off the daemon some 300 times; half an hour
 	$(ENV) PERSISTOR_CRASH=full go test -count=1 -timeout 90m -parallel 6 -v ./internal/crashtest
+	$(ENV) PERSISTOR_CRASH=full go test -count=1 -timeout 30m -v -run 'TestKilled|TestRandomDamage' ./internal/replay
 
 .PHONY: mutants
 mutants: go up ## faults put in on purpose, each of which a crash test must find

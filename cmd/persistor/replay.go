@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/segmentio/kafka-go"
 
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/eventlog"
@@ -124,8 +125,8 @@ func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
 	return w.conclude(c, report)
 }
 
-// events is the archive and the topic; the archive alone where the topic is not
-// the one that was stored.
+// events is the archive and the topic; the archive alone where the topic is gone,
+// or is not the one that was stored.
 func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn, client *fetch.Client) (eventlog.Log, error) {
 	topic := c.config.Kafka.TopicPrefix + topics.UnifyEvents
 	log, err := eventlog.Current(ctx, conn, topic)
@@ -137,7 +138,7 @@ func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn, client
 	}
 	joined := eventlog.NewJoined(conn, log, eventlog.NewKafka(client, topic), eventlog.SeamOverlap)
 	if _, _, err := joined.Bounds(ctx); err != nil {
-		if _, other := errors.AsType[*eventlog.OtherTopicError](err); other {
+		if _, other := errors.AsType[*eventlog.OtherTopicError](err); other || errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return eventlog.NewArchive(conn, log.TopicID), nil
 		}
 		return nil, err

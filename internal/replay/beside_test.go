@@ -78,8 +78,8 @@ func TestKilled(t *testing.T) {
 	// With all written and nothing committed.
 	s.exec("DELETE FROM dingir.trades WHERE src_offset % 7 = 2") // whatever came before
 	bad = s.content()
-	p := s.Launch([]string{"FAILPOINT=repaired:kill"}, command...)
-	if code := p.Wait(time.Minute); code != -1 {
+	p := s.Launch([]string{harness.Failpoint("repaired", "kill", 1)}, command...)
+	if code := p.Wait(time.Minute); code != -1 || !p.Hit() {
 		t.Fatalf("ended with %d: %s", code, p.Log())
 	}
 	s.same(bad, s.content())
@@ -107,8 +107,8 @@ func TestKilled(t *testing.T) {
 
 // The second of two is told, and the first does not notice.
 func TestTwoAtOnce(t *testing.T) {
-	s := newScene(t, 1000, nil)
-	first := s.Launch([]string{"FAILPOINT=staged:stop"}, "replay", "--from-earliest", "--dry-run")
+	s := newScene(t, 500, nil)
+	first := s.Launch([]string{harness.Failpoint("staged", "stop", 1)}, "replay", "--from-earliest", "--dry-run")
 	harness.Until(t, 20*time.Second, "the first is in the middle", first.Stopped)
 	code, output := s.Command("replay", "--from-earliest", "--dry-run", "--log-level", "error")
 	if code != 1 || !strings.Contains(output, "another replay works on this database") {
@@ -123,13 +123,13 @@ func TestTwoAtOnce(t *testing.T) {
 // The daemon stores what comes while a replay reads, compares and repairs, and
 // is at the end of the topics soon after.
 func TestBesideTheDaemon(t *testing.T) {
-	s := newScene(t, 3000, func(c *exchange.Config) { c.Duplicates = 0.02 })
+	s := newScene(t, 2000, func(c *exchange.Config) { c.Duplicates = 0.02 })
 	s.damage()
 	daemon := s.Start()
 	x := s.Exchange(func(c *exchange.Config) { c.Seed, c.Duplicates = 2, 0.02 })
-	stopped := s.Launch([]string{"FAILPOINT=staged:stop"}, "replay", "--from-earliest", "--yes", "--prune")
+	stopped := s.Launch([]string{harness.Failpoint("staged", "stop", 1)}, "replay", "--from-earliest", "--yes", "--prune")
 	for !stopped.Stopped() && stopped.Running() {
-		s.ProduceExchange(x, 200)
+		s.ProduceExchange(x, 50)
 	}
 	if !stopped.Stopped() {
 		t.Fatalf("the replay has ended: %s", stopped.Log())
@@ -138,7 +138,7 @@ func TestBesideTheDaemon(t *testing.T) {
 	s.WaitDrained(time.Minute) // while the replay stands between reading and comparing
 	stopped.Thaw()
 	for stopped.Running() {
-		s.ProduceExchange(x, 200)
+		s.ProduceExchange(x, 50)
 	}
 	if code := stopped.Wait(time.Minute); code != 0 {
 		t.Fatalf("the replay ends with %d: %s", code, stopped.Log())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -195,4 +196,44 @@ func TestDocumentedShape(t *testing.T) {
 		t.Errorf("expired: %+v", report)
 	}
 	s.same(before, s.content())
+}
+
+// Without the topics, the archive alone restores what was on unifyevents.
+func TestTopicsAreGone(t *testing.T) {
+	s := newScene(t, 2000, nil)
+	before := s.content()
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(s.Brokers, ",")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TimeoutMillis = 20_000
+	for _, name := range everyTopic() {
+		topic := kmsg.NewDeleteTopicsRequestTopic()
+		topic.Topic = kmsg.StringPtr(s.Prefix + name)
+		req.Topics = append(req.Topics, topic)
+	}
+	if _, err := req.RequestWith(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	harness.Until(t, 20*time.Second, "the topics are gone", func() bool {
+		ask := kmsg.NewPtrMetadataRequest()
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(s.Prefix + topics.UnifyEvents)
+		ask.Topics = append(ask.Topics, topic)
+		answer, err := ask.RequestWith(t.Context(), client)
+		return err == nil && kerr.ErrorForCode(answer.Topics[0].ErrorCode) != nil
+	})
+	report := s.replay(0, "--dry-run")
+	if report.Differences != 0 || len(report.Notes) == 0 {
+		t.Errorf("%+v", report)
+	}
+	s.exec("DELETE FROM dingir.trades WHERE trade_id % 10 = 3")
+	s.exec("UPDATE dingir.deposits SET change = 7 WHERE user_id = 3")
+	if report = s.replay(0, "--yes"); s.table(report, "trades").Missing == 0 || s.table(report, "deposits").Different == 0 {
+		t.Errorf("%+v", report)
+	}
+	s.sameButPositions(before, s.content())
+	s.verify()
 }

@@ -84,7 +84,7 @@ func (s *scene) damageAtRandom(random *rand.Rand, table, clock string, expired b
 		case 0:
 			n = s.exec("DELETE FROM dingir."+table+where, at...)
 		case 1:
-			s.exec("CREATE TEMP TABLE forged AS SELECT * FROM dingir."+table+" WHERE ctid = '"+row.ctid+"' AND tableoid = "+fmt.Sprint(row.table))
+			s.exec("CREATE TEMP TABLE forged AS SELECT * FROM dingir." + table + " WHERE ctid = '" + row.ctid + "' AND tableoid = " + fmt.Sprint(row.table))
 			s.exec(fmt.Sprintf("UPDATE forged SET content_hash = content_hash + %d", 1000+i))
 			if random.IntN(2) == 0 {
 				s.exec("UPDATE forged SET " + sets[1+random.IntN(6)])

@@ -86,7 +86,7 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 	}
 	failpoint.Hit("staged")
 	if err := r.compare(ctx); err != nil {
-		return nil, err
+		return nil, withLocksHint(err)
 	}
 	if err := r.summarize(ctx); err != nil {
 		return nil, err
@@ -100,10 +100,19 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 		return &r.report, err
 	}
 	if err := r.apply(ctx); err != nil {
-		return nil, err
+		return nil, withLocksHint(err)
 	}
 	r.report.Applied = true
 	return &r.report, nil
+}
+
+// withLocksHint says what helps where a transaction touches more chunks than the
+// server has locks for: each chunk and each index of it takes one.
+func withLocksHint(err error) error {
+	if store.SQLState(err) == "53200" {
+		return fmt.Errorf("%w; with so many chunks the server needs a higher max_locks_per_transaction", err)
+	}
+	return err
 }
 
 // lockName is the advisory lock of the one replay that may run in a database.

@@ -27,6 +27,7 @@ type scene struct {
 // newScene lets an exchange put out so many records and the daemon store them.
 func newScene(t *testing.T, records int, change func(*exchange.Config), settings ...string) *scene {
 	t.Helper()
+	t.Parallel() // most of the time they wait
 	s := &scene{Site: harness.New(t), t: t}
 	s.conn = s.Connect()
 	s.ProduceExchange(s.Exchange(change), records)
