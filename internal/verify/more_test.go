@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +113,42 @@ func TestOlderRows(t *testing.T) {
 		if d.Kind == Unchecked && !strings.Contains(d.Detail, "not written the state yet") {
 			t.Error(d)
 		}
+	}
+}
+
+// TestWholeChunk reads chunks by their pages and, as a compressed one has to be
+// read, through the hypertable. (The edition at hand cannot compress.)
+func TestWholeChunk(t *testing.T) {
+	f := days(t)
+	a := &audit{conn: f.conn, options: Options{pages: unitPages}}
+	var units []unit
+	err := a.snapshot(t.Context(), func() (err error) {
+		units, err = a.planChunks(t.Context(), orderEvents)
+		return err
+	})
+	if err != nil || len(units) < 4 {
+		t.Fatalf("%d units, %v", len(units), err)
+	}
+	rows := 0
+	for _, u := range units {
+		read := func(u unit) map[uint64]int {
+			found := map[uint64]int{}
+			if err := stream(t.Context(), f.conn, u.query(), func(image []byte) error {
+				found[digestOf(image)]++
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		pages := read(u)
+		u.Compressed = true
+		if whole := read(u); len(pages) == 0 || !maps.Equal(pages, whole) {
+			t.Errorf("%s: %d rows in its pages, %d through the hypertable", u, len(pages), len(whole))
+		}
+		rows += len(pages)
+	}
+	if r := f.verify(); int64(rows) != r.table("order_events").Rows {
+		t.Errorf("%d rows in chunks, %d in all", rows, r.table("order_events").Rows)
 	}
 }

@@ -39,8 +39,9 @@ type slot struct {
 }
 
 const (
-	// unitPages are 64 MiB, half a million rows: seconds of work.
-	unitPages = 64 << 20 / 8192
+	// unitPages are 1 GiB, some five million rows, half a minute of work: what a
+	// chunk should not exceed.
+	unitPages = 1 << 30 / 8192
 
 	// slotRecords is how finely the archive is found again by what is in it.
 	slotRecords = 1 << 16

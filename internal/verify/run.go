@@ -110,17 +110,45 @@ func (s *scanner) scan(ctx context.Context, u *unit) error {
 	if u.Chunk == "" {
 		return s.scanArchive(ctx, u)
 	}
-	return s.scanRows(ctx, u)
+	return s.scanRows(ctx, *u)
 }
 
-// scanRows reads a part of a table.
-func (s *scanner) scanRows(ctx context.Context, u *unit) error {
+// scanRows reads a part of a table. A chunk that is compressed or decompressed
+// meanwhile has its rows elsewhere, and is read again.
+func (s *scanner) scanRows(ctx context.Context, u unit) error {
+	for tries := 0; ; tries++ {
+		s.tally = newTally()
+		if err := s.readRows(ctx, u); err != nil || u.Table == users {
+			return err
+		}
+		compressed, err := s.compressed(ctx, u)
+		if err != nil || compressed == u.Compressed {
+			return err
+		}
+		if u.Pages != (pageRange{}) || tries == 3 {
+			return errors.New("it was compressed or decompressed while the audit was under way: begin again, without the checkpoint")
+		}
+		u.Compressed = compressed
+	}
+}
+
+// compressed tells whether not all of a chunk is in its own pages.
+func (s *scanner) compressed(ctx context.Context, u unit) (is bool, err error) {
+	err = s.conn.QueryRow(ctx, `SELECT coalesce(is_compressed, false) FROM timescaledb_information.chunks
+		WHERE hypertable_schema = 'dingir' AND hypertable_name = $1 AND chunk_schema = $2 AND chunk_name = $3`, hot[u.Table].name, u.Schema, u.Chunk).Scan(&is)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errors.New("it was dropped while the audit was under way: begin again, without the checkpoint")
+	}
+	return is, err
+}
+
+func (s *scanner) readRows(ctx context.Context, u unit) error {
 	since := int64(0)
 	if !s.audit.options.Since.IsZero() {
 		since = s.audit.options.Since.UnixMicro()
 	}
 	id := u.Table
-	err := stream(ctx, s.conn, u.query(), func(image []byte) error {
+	return stream(ctx, s.conn, u.query(), func(image []byte) error {
 		r := id.parse(image)
 		s.position(id, &r, r.time >= since)
 		if r.time < since {
@@ -135,20 +163,6 @@ func (s *scanner) scanRows(ctx context.Context, u *unit) error {
 		s.tally.Buckets[id].at(key).row(s.audit.digest(id, &r), at)
 		return nil
 	})
-	if err != nil || id == users {
-		return err
-	}
-	// A chunk that was compressed has its rows elsewhere.
-	var compressed bool
-	err = s.conn.QueryRow(ctx, `SELECT coalesce(is_compressed, false) FROM timescaledb_information.chunks
-		WHERE hypertable_schema = 'dingir' AND hypertable_name = $1 AND chunk_schema = $2 AND chunk_name = $3`, hot[id].name, u.Schema, u.Chunk).Scan(&compressed)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return errors.New("it was dropped while the audit was under way: begin again")
-	case err == nil && compressed != u.Compressed:
-		return errors.New("it was compressed or decompressed while the audit was under way: begin again")
-	}
-	return err
 }
 
 // position notes where the row came from.
