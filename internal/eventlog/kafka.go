@@ -15,13 +15,14 @@ import (
 // reading pins the incarnation of the topic that it began with, and ends where
 // the topic's committed end was then.
 type Kafka struct {
-	client *fetch.Client
-	topic  string
+	client   *fetch.Client
+	topic    string
+	patience time.Duration // how long nothing may come of what is there
 }
 
 // NewKafka reads the topic of this full name. The client's transport has to
 // have it among its MetadataTopics.
-func NewKafka(client *fetch.Client, topic string) *Kafka { return &Kafka{client, topic} }
+func NewKafka(client *fetch.Client, topic string) *Kafka { return &Kafka{client, topic, patience} }
 
 // PartitionsError says that the topic has another number of partitions than
 // one: it has no total order.
@@ -50,8 +51,7 @@ const (
 	fetchBytes = 4 << 20
 	fetchWait  = 500 * time.Millisecond
 
-	// patience is how long no answer may bring a record: time for a broker to be
-	// restarted and a leader to be elected.
+	// patience is time for a broker to be restarted and a leader to be elected.
 	patience = 30 * time.Second
 	pause    = 200 * time.Millisecond
 )
@@ -68,7 +68,7 @@ func (k *Kafka) Bounds(ctx context.Context) (first, next int64, err error) {
 func (k *Kafka) Look(ctx context.Context) (i Incarnation, err error) {
 	for begun := time.Now(); ; {
 		i, err = k.look(ctx)
-		if code := kafka.Error(0); !errors.As(err, &code) || !fetch.Retriable(err) || code == kafka.UnknownTopicOrPartition || time.Since(begun) > patience {
+		if code := kafka.Error(0); !errors.As(err, &code) || !fetch.Retriable(err) || code == kafka.UnknownTopicOrPartition || time.Since(begun) > k.patience {
 			break
 		}
 		if err := wait(ctx); err != nil {
@@ -206,7 +206,7 @@ func (r *kafkaReader) judge(ctx context.Context, err error) error {
 		}
 		return &RangeError{Source: r.source(), From: r.next, Until: r.until, First: i.First, Next: i.Next}
 	}
-	if !fetch.Retriable(err) && !fetch.NeedsMetadata(err) || time.Since(r.progress) > patience {
+	if !fetch.Retriable(err) && !fetch.NeedsMetadata(err) || time.Since(r.progress) > r.patience {
 		return failed
 	}
 	if err := wait(ctx); err != nil {

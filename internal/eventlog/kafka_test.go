@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,12 @@ type topic struct {
 
 func newTopic(t *testing.T, partitions int) *topic {
 	t.Helper()
-	k := &topic{t: t, name: testenv.TopicPrefix(t) + "unifyevents", brokers: testenv.Kafka(t)}
+	return newTopicOn(t, testenv.Kafka(t), testenv.TopicPrefix(t)+"unifyevents", partitions)
+}
+
+func newTopicOn(t *testing.T, brokers, name string, partitions int) *topic {
+	t.Helper()
+	k := &topic{t: t, name: name, brokers: brokers}
 	// The made records are old.
 	testenv.CreateTopic(t, k.brokers, k.name, partitions, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "-1"})
 	transport := &kafka.Transport{MetadataTopics: []string{k.name}}
@@ -225,5 +231,33 @@ func TestKafkaLosesWhatIsRead(t *testing.T) {
 	}))
 	if !errors.As(err, &out) || out.First != 63 || out.From == 0 {
 		t.Errorf("expired: %v", err)
+	}
+}
+
+// The broker is killed while the topic is read, and comes back: the reading goes
+// on where it was.
+func TestKafkaGoesAwayForAWhile(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnKafka(t)
+	k := newTopicOn(t, server.Brokers(), "unifyevents", 1)
+	client := k.client(kgo.ProducerBatchCompression(kgo.NoCompression()))
+	const records = 48
+	for range records { // more than an answer and what is read ahead
+		k.write(client, &kgo.Record{Topic: k.name, Value: make([]byte, 900<<10)})
+	}
+	k.log.patience = 5 * time.Minute // a server starts slowly on a busy machine
+	n := 0
+	err := k.log.Read(t.Context(), 0, End, checking(func(offset int64) error {
+		if offset != int64(n) {
+			return fmt.Errorf("offset %d comes where %d should", offset, n)
+		}
+		if n++; n == 1 {
+			server.Kill() // with its connections
+			server.Start()
+		}
+		return nil
+	}))
+	if err != nil || n != records {
+		t.Errorf("%d records, %v", n, err)
 	}
 }
