@@ -42,6 +42,14 @@ func running(now time.Time) Status {
 	return s
 }
 
+// exchange is one that has the exchange's state.
+func exchange(now time.Time, complete bool, differences int) Status {
+	s := running(now)
+	s.State = &Exchange{NextOffset: 7_654_321, Complete: complete, Provisional: !complete, Users: 1204, OpenOrders: 88,
+		Audit: &Audit{At: now, Checked: 1000, Differences: differences}}
+	return s
+}
+
 // halted is one that needs somebody.
 func halted(now time.Time) Status {
 	s := running(now)
@@ -179,6 +187,9 @@ func TestPage(t *testing.T) {
 		{"outage", outage(now), []string{"Not ready", "away for 3 min 20 s", "connection refused"}, []string{"halted"}},
 		{"standing by", Status{Started: now}, []string{"Standing by", "not tried yet"}, []string{"<table"}},
 		{"not known yet", unknown, []string{"still finding out", "without 1 partition not known yet", "?"}, nil},
+		{"state", exchange(now, true, 0), []string{"complete, up to this offset of unifyevents", "7,654,321", "1,204", "88", "differ from balance_changes"}, []string{"incomplete", "provisional"}},
+		{"state with gaps", exchange(now, false, 3), []string{"incomplete: unifyevents does not tell all; provisional", `<div class="value">3</div>`}, []string{"complete, up to"}},
+		{"no state here", running(now), nil, []string{"Open orders"}},
 		{"escaping", evil, []string{"&lt;script&gt;alert(1)"}, []string{"<script>alert"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -139,6 +139,9 @@ func (v *view) state() []tile {
 	if !e.Complete {
 		upTo.Note, upTo.Mood = "incomplete: unifyevents does not tell all", warn
 	}
+	if e.Provisional {
+		upTo.Note += "; provisional: its last operation may go on"
+	}
 	audit := tile{"Balances", "–", "not compared with balance_changes yet", good}
 	if a := e.Audit; a != nil {
 		audit.Value, audit.Note, audit.Mood = number(int64(a.Differences)), "differ from balance_changes", warnIf(a.Differences > 0)
