@@ -66,6 +66,9 @@ func replayCommand() command {
 					return err
 				}
 				w.json = format.json()
+				if w.json && !w.dryRun && !w.yes {
+					return usageError("--format json: a program cannot be asked: add --yes, or --dry-run")
+				}
 				if !w.dryRun && !w.yes && !isTerminal(os.Stdin) {
 					return usageError("there is no terminal to ask on: add --yes, or --dry-run")
 				}
@@ -112,9 +115,7 @@ func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
 			if err := w.write(c, r); err != nil {
 				return false, err
 			}
-			if !w.json {
-				fmt.Fprintf(c.stdout, "\nto be done in one transaction: %s\n", r.Outcome())
-			}
+			fmt.Fprintf(c.stdout, "\nto be done in one transaction: %s\n", r.Outcome())
 			return confirmed(c), nil
 		}
 	}

@@ -13,6 +13,7 @@ func TestReplayUsage(t *testing.T) {
 		{"--from-earliest --dry-run --until-offset 7 --until-time 2026-01-05T09:00:00Z", "not both"},
 		{"--from-earliest --dry-run --until-offset -7", "no offset is negative"},
 		{"--from-earliest --dry-run --yes", "not both"},
+		{"--from-earliest --format json", "a program cannot be asked"},
 		{"--from-earliest --dry-run --format xml", `"xml"`},
 	} {
 		got := execute(t, nil, append([]string{"replay"}, strings.Fields(test.args)...)...)
