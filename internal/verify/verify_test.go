@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,30 @@ func prepare(t *testing.T) (store.Options, *pgx.Conn) {
 	return o, conn
 }
 
+// damageable are the tables that a damage may change, those that others refer to
+// first.
+var damageable = []string{"topics", "ledger", "internal_transfers", "deposits", "users", "rejects", "duplicates", "gaps", "event_log"}
+
+// keep puts by what is in the tables, for undo.
+func keep(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	execute(t, conn, "CREATE SCHEMA keep")
+	for _, table := range damageable {
+		execute(t, conn, "CREATE TABLE keep."+table+" AS TABLE dingir."+table)
+	}
+}
+
+// undo brings back what keep has put by.
+func undo(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	for _, table := range slices.Backward(damageable) {
+		execute(t, conn, "DELETE FROM dingir."+table)
+	}
+	for _, table := range damageable {
+		execute(t, conn, "INSERT INTO dingir."+table+" OVERRIDING SYSTEM VALUE TABLE keep."+table)
+	}
+}
+
 func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	t.Helper()
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
@@ -102,6 +127,8 @@ func archive(t *testing.T, conn *pgx.Conn) {
 }
 
 func TestVerify(t *testing.T) {
+	o, conn := prepare(t)
+	keep(t, conn)
 	for _, test := range []struct {
 		name   string
 		damage string
@@ -149,7 +176,7 @@ func TestVerify(t *testing.T) {
 		{"row of unifyevents beyond the ledger", "UPDATE dingir.deposits SET src_offset = 77", []string{"offset 77: rows are there", "moved: dingir.deposits"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o, conn := prepare(t)
+			defer undo(t, conn)
 			execute(t, conn, test.damage)
 			r, err := Verify(t.Context(), Options{Database: o})
 			if err != nil {
