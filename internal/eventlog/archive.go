@@ -69,7 +69,18 @@ func (a *Archive) end(ctx context.Context) (next int64, err error) {
 	return next, err
 }
 
-// one asks for a row about the archive's topic, $1, and perhaps an offset, $2.
+// holed tells whether offsets are missing between the tiles of a range.
+func (a *Archive) holed(ctx context.Context, from, until int64) (yes bool, err error) {
+	err = a.one(ctx, `
+		WITH tiles AS (`+tiles+`)
+		SELECT EXISTS (SELECT FROM (
+			SELECT first_offset, max(last_offset) OVER (ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+			  FROM tiles WHERE last_offset >= $2 AND first_offset < $3) t
+			WHERE before + 1 < first_offset)`, []any{from, until}, &yes)
+	return yes, err
+}
+
+// one asks for a row about the archive's topic, $1, and perhaps offsets, from $2 on.
 func (a *Archive) one(ctx context.Context, sql string, args []any, into ...any) error {
 	rows, err := a.session.Query(ctx, sql, append([]any{a.topicID}, args...)...)
 	if err != nil {

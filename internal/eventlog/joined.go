@@ -92,17 +92,23 @@ func (j *Joined) incarnation(ctx context.Context) (Incarnation, error) {
 
 // Read delivers [from, until). What lies inside the archive is read from there
 // without the topic, which need not even be there, unless the whole overlap is
-// to be compared.
+// to be compared. What the archive has lost in between comes from the topic.
 func (j *Joined) Read(ctx context.Context, from, until int64, sink Sink) error {
 	j.Tally = Tally{}
 	end, err := j.archive.end(ctx)
 	if err != nil {
 		return err
 	}
+	holed := false
 	if until <= end && j.overlap != WholeOverlap {
-		err := j.archive.Read(ctx, from, until, counting{sink, &j.Tally.Archive})
-		if _, below := errors.AsType[*RangeError](err); !below {
+		if holed, err = j.archive.holed(ctx, from, until); err != nil {
 			return err
+		}
+		if !holed {
+			err := j.archive.Read(ctx, from, until, counting{sink, &j.Tally.Archive})
+			if _, below := errors.AsType[*RangeError](err); !below {
+				return err
+			}
 		}
 	}
 	s, err := j.look(ctx)
@@ -113,6 +119,8 @@ func (j *Joined) Read(ctx context.Context, from, until int64, sink Sink) error {
 		until = s.next()
 	}
 	switch {
+	case holed && from < s.first(): // it says where the hole is
+		return j.archive.Read(ctx, from, until, counting{sink, &j.Tally.Archive})
 	case from < s.first() || until > s.next() || from > until:
 		return &RangeError{Source: both, From: from, Until: until, First: s.first(), Next: s.next()}
 	case s.empty() || s.topic.First > s.high:

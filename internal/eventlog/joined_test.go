@@ -244,6 +244,28 @@ func TestJoinedSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// What the archive has lost in its middle comes from the topic, while that has it.
+func TestJoinedFillsHoles(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 100)
+	for range 6 {
+		p.archive(10)
+	}
+	p.exec("DELETE FROM dingir.event_log WHERE first_offset = 20")
+	j := p.joined(SeamOverlap)
+	if c, err := read(t, j, 5, 50); err != nil || c.next != 50 || j.Tally.Topic != 25 || j.Tally.Archive != 20 {
+		t.Errorf("across the hole: %v, %+v", err, j.Tally)
+	}
+	p.topic.deleteBelow(p.client, 25)
+	if c, err := read(t, j, 5, 20); err != nil || c.next != 20 || j.Tally.Topic != 0 {
+		t.Errorf("before the hole: %v, %+v", err, j.Tally)
+	}
+	var hole *HoleError
+	if _, err := read(t, j, 5, 50); !errors.As(err, &hole) || hole.First != 20 {
+		t.Errorf("the topic has lost it, too: %v", err)
+	}
+}
+
 // Nothing is archived yet: all comes from the topic.
 func TestJoinedWithoutAnArchive(t *testing.T) {
 	t.Parallel()
