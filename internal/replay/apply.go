@@ -70,7 +70,7 @@ func (r *run) repair(ctx context.Context) error {
 		if err := r.checkLedger(ctx, tx); err != nil {
 			return err
 		}
-		if err := r.repairArchive(ctx, tx); err != nil {
+		if anew, err := r.repairArchive(ctx, tx); err != nil || anew {
 			return err
 		}
 		return r.repairState(ctx, tx)

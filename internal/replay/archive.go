@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -60,18 +61,32 @@ func (st *stager) archiveGap(s *span, first, last int64, reason string) error {
 }
 
 // repairArchive puts in the segments that were made of the topic. The caller
-// holds the ledger.
-func (r *run) repairArchive(ctx context.Context, tx pgx.Tx) error {
+// holds the ledger. anew says that the archive is whole by that: what was made
+// without them, the state and its snapshots, daemons make anew, as after an
+// operator's move. Where something is lacking still, snapshots may know of it.
+func (r *run) repairArchive(ctx context.Context, tx pgx.Tx) (anew bool, err error) {
 	if len(r.holes) == 0 {
-		return nil
+		return false, nil
 	}
 	if err := store.LockSegments(ctx, tx); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := tx.Exec(ctx, "INSERT INTO dingir.event_log SELECT * FROM "+Schema+".event_log"); err != nil {
-		return fmt.Errorf("repair the event log: %w", err)
+		return false, fmt.Errorf("repair the event log: %w", err)
 	}
-	return nil
+	s := r.unifySpan()
+	first, next, err := eventlog.NewArchive(tx, s.TopicID).Bounds(ctx)
+	if err != nil || first > s.First || next < s.Next {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, "DELETE FROM dingir.state_snapshots WHERE topic_id = $1 AND next_offset > $2", s.TopicID, r.holes[0][0])
+	if err == nil {
+		_, err = tx.Exec(ctx, "UPDATE dingir.ledger SET moves = moves + 1 WHERE topic = $1 AND partition = $2", s.Topic, s.Partition)
+	}
+	if err != nil {
+		return false, fmt.Errorf("have the state made anew: %w", err)
+	}
+	return true, nil
 }
 
 // summarizeArchive counts segments.

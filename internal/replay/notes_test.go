@@ -3,8 +3,10 @@ package replay_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/thaliumx/persistor/internal/exchange"
+	"github.com/thaliumx/persistor/internal/harness"
 )
 
 // Duplicates, rejects and gaps, and the tables of the state, are compared and
@@ -79,6 +81,36 @@ func TestArchiveIsFilled(t *testing.T) {
 	if again := s.replay(0, "--dry-run"); again.Differences != 0 {
 		t.Errorf("afterwards: %+v", again)
 	}
+	if list := s.Account(); len(list) > 0 {
+		t.Errorf("%d violations, the first: %s", len(list), list[0])
+	}
+	s.verify()
+}
+
+// A state that was made while the archive had a hole is made anew once it has not.
+func TestAFilledArchiveMakesTheStateWhole(t *testing.T) {
+	settings := []string{"PERSISTOR_BATCH_RECORDS=100", "PERSISTOR_SNAPSHOT_RECORDS=100"}
+	s := newScene(t, 6000, nil, settings...)
+	if n := s.exec("DELETE FROM dingir.event_log WHERE first_offset IN (SELECT first_offset FROM dingir.event_log ORDER BY 1 OFFSET 2 LIMIT 2)"); n != 2 {
+		t.Fatalf("%d segments deleted", n)
+	}
+	s.exec("DELETE FROM dingir.state_snapshots")
+	complete := func(want bool) {
+		t.Helper()
+		daemon := s.Start(settings...)
+		harness.Until(t, time.Minute, fmt.Sprintf("the state is complete: %t", want), func() bool {
+			return s.read("complete", "state")["state"][0] == fmt.Sprint(want)
+		})
+		if daemon.Term(); daemon.Wait(30*time.Second) != 0 {
+			t.Fatal("the daemon fails")
+		}
+	}
+	complete(false)
+	if s.exec("UPDATE dingir.state_snapshots SET latest_time = latest_time") == 0 {
+		t.Fatal("no snapshot was made with the hole")
+	}
+	s.replay(0, "--yes")
+	complete(true)
 	if list := s.Account(); len(list) > 0 {
 		t.Errorf("%d violations, the first: %s", len(list), list[0])
 	}
