@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,16 +52,19 @@ type run struct {
 	dark    []darkness
 	report  Report
 
-	partial      bool // the range ends before the ledger, as asked
+	compressed   int64 // chunks
+	partial      bool  // the range ends before the ledger, as asked
 	mirror       live.Mirror
 	stateDiffers *live.Comparison // nil where it was not compared
 
 	logFirst, logLast, logRecords int64 // of unifyevents: timestamps in ms
 }
 
-// note adds a line to the report.
+// note adds a line to the report, once.
 func (r *run) note(format string, args ...any) {
-	r.report.Notes = append(r.report.Notes, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.report.Notes, text) {
+		r.report.Notes = append(r.report.Notes, text)
+	}
 }
 
 // Replay compares what is stored with the log, reports the differences, and
@@ -174,7 +178,7 @@ func (r *run) cleanUp(ctx context.Context) {
 // stage reads the log into the run's schema.
 func (r *run) stage(ctx context.Context) error {
 	begun := time.Now()
-	steps := []func(context.Context) error{r.fixRange, r.boundLog, r.findHoles, r.checkSpace, r.prepareSchema, r.readShapes, r.readRefusals}
+	steps := []func(context.Context) error{r.fixRange, r.boundLog, r.findHoles, r.checkSpace, r.noteCompressed, r.prepareSchema, r.readShapes, r.readRefusals}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
