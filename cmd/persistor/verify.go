@@ -55,7 +55,7 @@ func (f verifyFlags) options(c *call, now time.Time) (verify.Options, error) {
 	}
 	var err error
 	if ago, e := time.ParseDuration(f.since); e == nil && ago > 0 {
-		o.Since = now.Add(-ago).UTC().Truncate(time.Second)
+		o.Since, o.SinceAbout = now.Add(-ago).UTC().Truncate(time.Second), true
 		return o, nil
 	}
 	if o.Since, err = time.Parse(time.RFC3339, f.since); err != nil {

@@ -57,6 +57,9 @@ func (a *audit) resume(ctx context.Context) (bool, error) {
 	if err := gob.NewDecoder(bufio.NewReader(f)).Decode(&before); err != nil {
 		return false, fmt.Errorf("read the checkpoint %s: %w: remove it to begin again", a.options.Checkpoint, err)
 	}
+	if a.options.SinceAbout && !before.Since.IsZero() && before.Since.Before(a.state.Since) {
+		a.state.Since, a.options.Since = before.Since, before.Since
+	}
 	switch {
 	case before.Version != a.state.Version:
 		return false, fmt.Errorf("the checkpoint %s is another version's: remove it to begin again", a.options.Checkpoint)

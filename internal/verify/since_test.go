@@ -124,7 +124,11 @@ func TestInterrupted(t *testing.T) {
 	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "everything") {
 		t.Errorf("since another time: %v", err)
 	}
-	o.Since = time.Time{}
+	o.SinceAbout = true
+	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "everything") {
+		t.Errorf("since about another time: %v", err)
+	}
+	o.Since, o.SinceAbout = time.Time{}, false
 	f.sql("ALTER TABLE dingir.topics DISABLE TRIGGER ALL; UPDATE dingir.topics SET topic_uuid = gen_random_uuid() WHERE id = 1")
 	if _, err := Verify(t.Context(), o); err == nil || !strings.Contains(err.Error(), "another database") {
 		t.Errorf("of another database: %v", err)
@@ -140,5 +144,17 @@ func TestInterrupted(t *testing.T) {
 	}
 	if r, err := Verify(t.Context(), o); err != nil || r.Total != 0 {
 		t.Errorf("%v %v", r.Differences, err)
+	}
+
+	// A time that was counted back from now is that of the audit's beginning.
+	begun := time.Date(2026, 1, 7, 0, 0, 0, 0, time.UTC)
+	ctx, cancel = context.WithCancelCause(t.Context())
+	o.Since, o.SinceAbout, o.Progress = begun, true, func(Progress) { cancel(errEnough) }
+	if _, err := Verify(ctx, o); !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	o.Since, o.Progress = begun.Add(time.Hour), nil
+	if r, err := Verify(t.Context(), o); err != nil || r.Total != 0 || !r.Since.Equal(begun) {
+		t.Errorf("%+v %v", r, err)
 	}
 }

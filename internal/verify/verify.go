@@ -29,6 +29,10 @@ type Options struct {
 	// Since leaves out what is older; the zero time audits everything.
 	Since time.Time
 
+	// SinceAbout tells that Since was counted back from now, so an audit that goes
+	// on takes the time that it began with.
+	SinceAbout bool
+
 	// Connections do the work side by side; 0 means 2.
 	Connections int
 
@@ -119,11 +123,11 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 		report: Report{Partitions: []Partition{}, Tables: []Table{}, Differences: []Difference{}, Findings: []Difference{}},
 		names:  map[int16]string{}, unify: map[int16]bool{}, start: map[log]*partition{}, listed: map[string]int{},
 	}
-	if !o.Since.IsZero() {
-		a.report.Since = &o.Since
-	}
 	if err := a.begin(ctx); err != nil {
 		return Report{}, err
+	}
+	if !a.options.Since.IsZero() {
+		a.report.Since = &a.options.Since
 	}
 	if err := a.run(ctx, func(u *unit) bool { return !u.Older }); err != nil {
 		return Report{}, err
