@@ -41,8 +41,9 @@ func Database(t testing.TB) string {
 	return address
 }
 
-// addDatabase creates a database on the server and returns its URL.
-func addDatabase(server, test string) (string, error) {
+// addDatabase creates a database on the server, with these options of CREATE
+// DATABASE, and returns its URL.
+func addDatabase(server, test string, options ...string) (string, error) {
 	target, err := url.Parse(server)
 	if err != nil || target.Scheme == "" {
 		return "", fmt.Errorf("%s must be a URL for the tests, like postgres://postgres@localhost/postgres", databaseVariable)
@@ -50,7 +51,7 @@ func addDatabase(server, test string) (string, error) {
 	name := databaseName(test)
 	// template0, because TimescaleDB's launcher visits template1, and because
 	// the images' template1 has the extension already.
-	err = execute(server, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE template0")
+	err = execute(server, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" TEMPLATE template0 "+strings.Join(options, " "))
 	if err != nil {
 		return "", err
 	}

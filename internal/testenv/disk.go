@@ -3,12 +3,9 @@ package testenv
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Disk is a small file system that a database of a private PostgreSQL lives on.
@@ -46,22 +43,14 @@ func (p *Postgres) DatabaseOnDisk(mib int) (string, *Disk) {
 		}
 	})
 	p.Start()
-	address, err := addDatabase(p.URL(), p.t.Name())
+	// Inside, the server sees its home as /mnt.
+	if err := execute(p.URL(), "CREATE TABLESPACE disk LOCATION '/mnt/disk'"); err != nil {
+		p.t.Fatalf("make a tablespace of the small disk: %v", err)
+	}
+	// A database that is there cannot be moved while TimescaleDB's launcher looks at it.
+	address, err := addDatabase(p.URL(), p.t.Name(), "TABLESPACE disk")
 	if err != nil {
 		p.t.Fatalf("create a database for the test: %v", err)
-	}
-	target, err := url.Parse(address)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	// Inside, the server sees its home as /mnt.
-	for _, statement := range []string{
-		"CREATE TABLESPACE disk LOCATION '/mnt/disk'",
-		"ALTER DATABASE " + pgx.Identifier{target.Path[1:]}.Sanitize() + " SET TABLESPACE disk",
-	} {
-		if err := execute(p.URL(), statement); err != nil {
-			p.t.Fatalf("%s: %v", statement, err)
-		}
 	}
 	return address, d
 }
