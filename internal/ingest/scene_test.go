@@ -152,6 +152,11 @@ func (s *scene) remake(topic string, partitions int) {
 	if err != nil {
 		s.t.Fatalf("delete topic %s: %v", name, err)
 	}
+	// As long as it is seen, records may still go to it.
+	s.until("topic "+name+" is gone", func() bool {
+		answer, err := s.admin.Metadata(s.t.Context(), &kafka.MetadataRequest{Topics: []string{name}})
+		return err == nil && len(answer.Topics) == 1 && answer.Topics[0].Error != nil
+	})
 	s.makeTopic(topic, partitions)
 }
 
