@@ -10,7 +10,7 @@ import (
 // today: all keys, in its order, no white space, plain numbers, ASCII. Each of
 // its methods takes a key with what stands before it and the value after it. A
 // message of any other layout, good or bad, strands the cursor, and the Decoder
-// begins again with the scan, which is five times slower and the only judge of
+// begins again with the scan, which is three times slower and the only judge of
 // what is wrong.
 type cursor struct {
 	src     []byte // nil once it is stranded
