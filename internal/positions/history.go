@@ -33,7 +33,7 @@ func (m *mover) disown(ctx context.Context, id int16) error {
 		return err
 	}
 	for _, t := range []string{"trades", "order_events", "balance_changes", "deposits", "withdrawals", "internal_transfers", "users"} {
-		if own := tables[m.topic]; own != "" && own != t {
+		if own := topics.TableOf(m.topic); own != "" && own != t {
 			continue
 		}
 		if err := m.exec(ctx, "give lost rows of dingir."+t+" to history", "UPDATE dingir."+t+` SET src_topic = $4

@@ -130,17 +130,6 @@ func (m *mover) begin(ctx context.Context) error {
 		p.Topic, p.ID, id, min(first, m.To), m.To, max(high, m.To))
 }
 
-// tables are those that a hot topic's records fill, for the positions in them.
-var tables = map[string]string{
-	topics.Trades:           "trades",
-	topics.Orders:           "order_events",
-	topics.Balances:         "balance_changes",
-	topics.Deposits:         "deposits",
-	topics.Withdraws:        "withdrawals",
-	topics.InternalTransfer: "internal_transfers",
-	topics.RegisterUser:     "users",
-}
-
 // covered selects what is accounted for of the topic $1 and its partition $2, as
 // ranges from a to b.
 func (m *mover) covered() string {
@@ -150,7 +139,7 @@ func (m *mover) covered() string {
 	}
 	return `SELECT "offset" AS a, "offset" AS b FROM dingir.rejects WHERE topic_id = $1 AND partition = $2 AND resolved_at IS NULL
 		UNION ALL SELECT "offset", "offset" FROM dingir.duplicates WHERE topic_id = $1 AND partition = $2
-		UNION ALL SELECT src_offset, src_offset FROM dingir.` + tables[m.topic] + ` WHERE src_topic = $1 AND src_partition = $2` + gaps
+		UNION ALL SELECT src_offset, src_offset FROM dingir.` + topics.TableOf(m.topic) + ` WHERE src_topic = $1 AND src_partition = $2` + gaps
 }
 
 // fillGaps notes gaps for the offsets that are passed over from l on. Where they had been

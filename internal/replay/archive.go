@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,7 +45,7 @@ func (r *run) findHoles(ctx context.Context) error {
 
 // inHole tells whether the archive lacks an offset.
 func inHole(holes [][2]int64, offset int64) bool {
-	i, _ := slices.BinarySearchFunc(holes, offset, func(h [2]int64, at int64) int { return compareInt(h[1], at) })
+	i, _ := slices.BinarySearchFunc(holes, offset, func(h [2]int64, at int64) int { return cmp.Compare(h[1], at) })
 	return i < len(holes) && holes[i][0] <= offset
 }
 

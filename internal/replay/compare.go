@@ -87,7 +87,7 @@ func (r *run) checkLedger(ctx context.Context, tx pgx.Tx) error {
 func (r *run) writeZones(ctx context.Context, tx pgx.Tx) error {
 	var zones [][]any
 	for _, s := range r.spans {
-		home := []string{tableOf[s.topic]}
+		home := []string{topics.TableOf(s.topic)}
 		below := "expired"
 		if s.unify() {
 			home, below = nil, "cut"
@@ -150,8 +150,12 @@ func (r *run) darkRows() (rows [][]any) {
 // writeHistory lists the incarnations of topics that are no more, and which
 // tables have rows of theirs: nobody can say what those should be.
 func (r *run) writeHistory(ctx context.Context, tx pgx.Tx) error {
-	for topic, table := range tableOf {
-		if err := r.history(ctx, tx, topic, table); err != nil {
+	for _, t := range topics.Consumed() {
+		table := topics.TableOf(t.Name)
+		if table == "" {
+			continue
+		}
+		if err := r.history(ctx, tx, t.Name, table); err != nil {
 			return err
 		}
 	}

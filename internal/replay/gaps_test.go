@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -83,7 +84,7 @@ func TestPlannedGaps(t *testing.T) {
 				t.Fatalf("seed %d: position %d is in %d gaps, want %d; before %v, free %v, taken %v, after %v", seed, i, has[i], want, live, free, p.taken, have)
 			}
 		}
-		again := slices.SortedFunc(slices.Values(have), func(a, b gap) int { return compareInt(a.first, b.first) })
+		again := slices.SortedFunc(slices.Values(have), func(a, b gap) int { return cmp.Compare(a.first, b.first) })
 		if changes := plannedGaps(again, free, p); len(changes) != 0 {
 			t.Fatalf("seed %d: done twice it changes %v", seed, changes)
 		}

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -221,7 +222,7 @@ func (f *freeRanges) add(first, last int64, reason string) {
 // and no other position is. A free range without a reason may have gaps, but
 // need not. A gap that is right in part keeps its reason there.
 func plannedGaps(live, free []gap, p positions) (changes []gapChange) {
-	slices.SortFunc(free, func(a, b gap) int { return compareInt(a.first, b.first) })
+	slices.SortFunc(free, func(a, b gap) int { return cmp.Compare(a.first, b.first) })
 	var allowed, due []gap
 	for _, f := range free {
 		pieces := without(f, p.taken)
@@ -233,7 +234,7 @@ func plannedGaps(live, free []gap, p positions) (changes []gapChange) {
 	for _, k := range p.kept {
 		allowed = append(allowed, gap{k[0], k[1], ""})
 	}
-	slices.SortFunc(allowed, func(a, b gap) int { return compareInt(a.first, b.first) })
+	slices.SortFunc(allowed, func(a, b gap) int { return cmp.Compare(a.first, b.first) })
 	var covered [][2]int64
 	end := int64(-1) // behind the gaps kept so far
 	for _, g := range live {
@@ -270,7 +271,7 @@ func plannedGaps(live, free []gap, p positions) (changes []gapChange) {
 // without returns what is left of a range outside the others, which ascend.
 func without(g gap, others [][2]int64) (left []gap) {
 	at := g.first
-	i, _ := slices.BinarySearchFunc(others, g.first, func(o [2]int64, first int64) int { return compareInt(o[1], first) })
+	i, _ := slices.BinarySearchFunc(others, g.first, func(o [2]int64, first int64) int { return cmp.Compare(o[1], first) })
 	for ; i < len(others) && others[i][0] <= g.last; i++ {
 		if others[i][0] > at {
 			left = append(left, gap{at, others[i][0] - 1, g.reason})
@@ -285,20 +286,10 @@ func without(g gap, others [][2]int64) (left []gap) {
 
 // overlapping returns those of the ascending ranges that share a position with g.
 func overlapping(list []gap, g gap) []gap {
-	i, _ := slices.BinarySearchFunc(list, g.first, func(o gap, first int64) int { return compareInt(o.last, first) })
+	i, _ := slices.BinarySearchFunc(list, g.first, func(o gap, first int64) int { return cmp.Compare(o.last, first) })
 	j := i
 	for j < len(list) && list[j].first <= g.last {
 		j++
 	}
 	return list[i:j]
-}
-
-func compareInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -11,17 +11,6 @@ import (
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
-// tableOf is the table that a hot topic's records fill.
-var tableOf = map[string]string{
-	topics.Trades:           "trades",
-	topics.Orders:           "order_events",
-	topics.Balances:         "balance_changes",
-	topics.Deposits:         "deposits",
-	topics.Withdraws:        "withdrawals",
-	topics.InternalTransfer: "internal_transfers",
-	topics.RegisterUser:     "users",
-}
-
 // span is the range of one partition. Positions in [First, start) have expired
 // on Kafka, those in [start, read) are compared record by record, and those in
 // [read, end) are read because records of unifyevents may have come from there:

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -90,7 +91,7 @@ func (r ranges) clip(first, next int64) (out ranges) {
 // judge returns what of [first, next) is not accounted for, and what is
 // accounted for twice, wherever it is.
 func (c *cover) judge(first, next int64) (missing ranges, twice []doubled) {
-	slices.SortFunc(c.gaps, func(a, b Range) int { return cmpInt64(a.First, b.First) })
+	slices.SortFunc(c.gaps, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 	var pairs [kinds][kinds]ranges // positions that are of two kinds
 	var inGap [kinds]ranges
 	at := first // everything in [first, at) has been looked at
@@ -236,14 +237,4 @@ func appendDoubled(list []doubled, r ranges, as string) []doubled {
 		list = append(list, doubled{run, as})
 	}
 	return list
-}
-
-func cmpInt64(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
