@@ -62,7 +62,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if b.profile != "" {
 		return b.profiles(ctx)
 	}
-	var limit, csv contest
+	limit, csv := contest{}, contest{single: true}
 	for round := range b.rounds {
 		database, err := b.runDaemon(ctx, round == 0)
 		if err != nil {

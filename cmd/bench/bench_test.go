@@ -38,7 +38,11 @@ func TestContestRepeatsTheBest(t *testing.T) {
 	if got := c.candidates(3); !slices.Equal(got, []int{2}) {
 		t.Fatalf("second round %v, want the fastest", got)
 	}
-	if f := c.figures(100); f.Connections != 2 || f.Best != 50 || f.ByConnections[1] != 25 {
+	c.single = true
+	if got := c.candidates(3); !slices.Equal(got, []int{1, 2}) {
+		t.Fatalf("second round %v, want one and the fastest", got)
+	}
+	if f := c.figures(100); f.Single != 25 || f.Connections != 2 || f.Best != 50 || f.ByConnections[1] != 25 {
 		t.Errorf("figures %+v", f)
 	}
 }

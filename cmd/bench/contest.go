@@ -5,11 +5,16 @@ import "slices"
 // contest finds out with how many connections something is fastest: the first
 // round tries all numbers, the others repeat the best.
 type contest struct {
+	single bool // one connection is of interest by itself, hence repeated too
+
 	times map[int][]float64 // seconds, by connections
 }
 
 func (c *contest) candidates(most int) []int {
 	if len(c.times) > 0 {
+		if c.single {
+			return slices.Compact([]int{1, c.best()})
+		}
 		return []int{c.best()}
 	}
 	list := make([]int, most)
@@ -44,6 +49,8 @@ func (c *contest) best() int {
 // contestFigures are records per second.
 type contestFigures struct {
 	Connections   int             `json:"connections"` // with which it was fastest
+	Single        float64         `json:"records_per_second_single_median"`
+	BestSingle    float64         `json:"records_per_second_single_best"`
 	Median        float64         `json:"records_per_second_median"`
 	Best          float64         `json:"records_per_second_best"`
 	ByConnections map[int]float64 `json:"records_per_second_best_by_connections"`
@@ -57,6 +64,7 @@ func (c *contest) figures(records int64) *contestFigures {
 	for n, times := range c.times {
 		f.ByConnections[n] = float64(records) / slices.Min(times)
 	}
+	f.Single, f.BestSingle = float64(records)/median(c.times[1]), f.ByConnections[1]
 	f.Best = f.ByConnections[f.Connections]
 	f.Median = float64(records) / median(c.times[f.Connections])
 	return f

@@ -90,6 +90,7 @@ func (b *bench) measureRebuild(ctx context.Context) error {
 
 // heap is what lives on it.
 func heap() int64 {
+	runtime.GC() // what pools hold outlives one collection
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

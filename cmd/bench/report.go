@@ -63,16 +63,20 @@ func (r *report) print(w io.Writer) {
 		line("(b) persistor run, from its start", median(rates), slices.Max(rates))
 		line("(b) persistor run, from assignment", median(assigned), slices.Max(assigned))
 		if r.PSQL != nil {
-			line(fmt.Sprintf("(c) psql \\copy of CSV, %d processes", r.PSQL.Connections), r.PSQL.Median, r.PSQL.Best)
+			line("(c) psql \\copy of CSV", r.PSQL.Single, r.PSQL.BestSingle)
+			line(fmt.Sprintf("    by %d of them at once", r.PSQL.Connections), r.PSQL.Median, r.PSQL.Best)
 		}
-		ratio := func(name string, c *contestFigures) {
-			if c != nil {
-				fmt.Fprintf(w, "%-44s %12.2f %12.2f   from assignment %.2f %.2f\n", name, median(rates)/c.Median, slices.Max(rates)/c.Best,
-					median(assigned)/c.Median, slices.Max(assigned)/c.Best)
-			}
+		ratio := func(name string, middle, best float64) {
+			fmt.Fprintf(w, "%-44s %12.2f %12.2f   from assignment %.2f %.2f\n", name, median(rates)/middle, slices.Max(rates)/best,
+				median(assigned)/middle, slices.Max(assigned)/best)
 		}
-		ratio("b/a", r.Limit)
-		ratio("b/c", r.PSQL)
+		if c := r.Limit; c != nil {
+			ratio("b/a", c.Median, c.Best)
+		}
+		if c := r.PSQL; c != nil {
+			ratio("b/c", c.Single, c.BestSingle)
+			ratio(fmt.Sprintf("b to %d psql at once", c.Connections), c.Median, c.Best)
+		}
 		if len(r.Plain) > 0 {
 			plain := r.rate(r.Plain)
 			line("persistor run, no archive and no state", median(plain), slices.Max(plain))
