@@ -27,40 +27,36 @@ func (c *cursor) done() bool { return c.src != nil && c.at == len(c.src) }
 // literal takes these bytes.
 func (c *cursor) literal(want string) {
 	if !c.next(want) {
-		c.strand()
+		c.src, c.at = nil, 0 // strand, which would not be inlined here
 	}
 }
 
-// next takes these bytes if they come next.
+// next takes these bytes if they come next. It compares by words: keys are short,
+// and a third of the time went into calls of the runtime's comparison.
 func (c *cursor) next(want string) bool {
-	if !startsWith(c.src[c.at:], want) {
+	at, n := c.at, len(want)
+	if len(c.src)-at < n {
 		return false
 	}
-	c.at += len(want)
-	return true
-}
-
-// startsWith compares by words: keys are short, and a third of the time went into
-// calls of the runtime's comparison.
-func startsWith(b []byte, want string) bool {
-	n := len(want)
-	if len(b) < n {
-		return false
-	}
-	if n < 8 {
-		for i := range n {
+	b := c.src[at : at+n]
+	if n >= 8 {
+		if binary.LittleEndian.Uint64(b) != word(want) || binary.LittleEndian.Uint64(b[n-8:]) != word(want[n-8:]) {
+			return false
+		}
+		for i := 8; i+8 < n; i += 8 {
+			if binary.LittleEndian.Uint64(b[i:]) != word(want[i:]) {
+				return false
+			}
+		}
+	} else {
+		for i := range b {
 			if b[i] != want[i] {
 				return false
 			}
 		}
-		return true
 	}
-	for i := 0; i+8 < n; i += 8 {
-		if binary.LittleEndian.Uint64(b[i:]) != word(want[i:]) {
-			return false
-		}
-	}
-	return binary.LittleEndian.Uint64(b[n-8:]) == word(want[n-8:])
+	c.at = at + n
+	return true
 }
 
 // word is binary.LittleEndian.Uint64 of a string; the compiler makes it one load.
