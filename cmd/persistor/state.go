@@ -241,7 +241,10 @@ func withTopic(c *call, topic string, work func(*eventlog.Kafka) error) error {
 // stateHint adds what to do.
 func stateHint(o *stateOptions, err error) error {
 	_, unreachable := errors.AsType[*rebuild.UnreachableError](err)
+	slice, unreadable := errors.AsType[*rebuild.UnreadableSliceError](err)
 	switch {
+	case unreadable:
+		return fmt.Errorf("%w; %s", err, slice.Remedy())
 	case errors.Is(err, eventlog.ErrNoArchive):
 		return fmt.Errorf("%w: run `persistor run`, or read the topic alone with --from kafka", err)
 	case unreachable && o.from == fromKafka:

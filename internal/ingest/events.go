@@ -13,6 +13,7 @@ import (
 	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/live"
+	"github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )

@@ -2,9 +2,11 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -72,9 +74,10 @@ func (k *Keeper) read(ctx context.Context, r *restoring) error {
 		return store.PutSnapshot(ctx, side, r.want.Topic, r.want.moves, s)
 	}
 	r.Restored, err = r.reader.Restore(ctx, r.want.TopicID, r.from, r.want.next)
+	_, slice := errors.AsType[*rebuild.UnreadableSliceError](err)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil || session.IsClosed() || store.SQLState(err) != "":
+	case ctx.Err() != nil || session.IsClosed() || store.SQLState(err) != "" || slice:
 		return fmt.Errorf("restore the state: %w", err)
 	default:
 		return &DamageError{err}
