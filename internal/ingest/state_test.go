@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -420,4 +421,67 @@ func TestOnlyUnifyeventsWaitsForTheState(t *testing.T) {
 	s.ProduceExchange(s.faulty(), 500)
 	s.WaitDrained(patience)
 	s.agree("the table is back")
+}
+
+// A slice of the engine that cannot be read is named as such, not as a damaged
+// archive, and what the halt says sets the partition going again.
+func TestASliceThatCannotBeRead(t *testing.T) {
+	s := newScene(t)
+	x := s.faulty()
+	p := s.Start(oftenSnapshots, smallBatches)
+	s.ProduceExchange(x, 2000)
+	s.WaitDrained(patience)
+	p.Term()
+	if exit := p.Wait(patience); exit != 0 {
+		t.Fatalf("exit %d", exit)
+	}
+	s.exec("INSERT INTO dingir.engine_slices (topic_id, next_offset, latest_time, data) SELECT topic_id, 50, 'epoch', 'damaged' FROM dingir.state")
+	p = s.Start(oftenSnapshots, smallBatches)
+	s.until("unifyevents is halted", func() bool { return len(s.halted(p)) > 0 })
+	halt := s.halted(p)["unifyevents/0"]
+	remedy := regexp.MustCompile("`(DELETE FROM dingir.engine_slices [^`]+)`").FindStringSubmatch(halt.Remedy)
+	if !strings.Contains(halt.Reason, "the engine's slice that was taken over at offset 50 cannot be read") || remedy == nil {
+		t.Fatalf("halted since %q; %q", halt.Reason, halt.Remedy)
+	}
+	for _, command := range []struct {
+		exit      int
+		arguments string
+	}{{1, "state"}, {0, "replay --from-earliest --dry-run"}} {
+		if exit, output := s.Command(strings.Fields(command.arguments)...); exit != command.exit || !strings.Contains(output, remedy[1]) {
+			t.Errorf("%s ends with exit code %d, want %d and the remedy: %s", command.arguments, exit, command.exit, output)
+		}
+	}
+	s.exec(remedy[1])
+	s.ProduceExchange(x, 500)
+	s.WaitDrained(patience)
+	s.agree("without the slice")
+	if !s.stateIs("complete") {
+		t.Error("the state is incomplete")
+	}
+}
+
+// The state follows an operator's move within seconds: an audit in between waits
+// for it.
+func TestAnAuditRightBehindAMove(t *testing.T) {
+	s := newScene(t)
+	x := s.faulty()
+	p := s.Start(oftenSnapshots, smallBatches)
+	s.ProduceExchange(x, 4000)
+	s.WaitDrained(patience)
+	unify := s.Prefix + "unifyevents"
+	next := s.next("unifyevents", 0)
+	for _, move := range [][]string{
+		{fmt.Sprint(next - 70), "--accept-loss"}, {fmt.Sprint(next / 2)}, {"earliest"}, {fmt.Sprint(next / 3), "--accept-loss"},
+	} {
+		s.positions(append([]string{unify, "0"}, move...)...)
+		if exit, output := s.Command("verify"); exit != 0 {
+			t.Errorf("verify behind positions set %v ends with %d: %s", move, exit, output)
+		}
+		s.WaitDrained(patience)
+	}
+	s.agreeOn("in the end", "state: ")
+	p.Term()
+	if exit := p.Wait(patience); exit != 0 {
+		t.Fatalf("exit %d", exit)
+	}
 }

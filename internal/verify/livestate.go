@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,7 +30,8 @@ type StateReport struct {
 }
 
 // reportState compares the state's tables with the state rebuilt from the last
-// snapshot before them, which has been checked itself, and adds up the money.
+// snapshot before them, which has been checked itself, and adds up the money. It
+// does so again where they differ, until they do not or have had time to settle.
 func (a *audit) reportState(ctx context.Context) error {
 	t := a.state.Tally
 	for _, d := range t.States {
@@ -37,20 +40,48 @@ func (a *audit) reportState(ctx context.Context) error {
 	for _, d := range t.StateNotes {
 		a.find("state", d)
 	}
-	if a.state.Exchange.TopicID == 0 {
+	e := &a.state.Exchange
+	if e.TopicID == 0 {
 		return nil
 	}
-	return a.snapshot(ctx, func() error {
-		row, found, err := store.ReadStateRow(ctx, a.tx)
-		if err != nil {
+	for _, p := range a.state.Ledger {
+		if name := a.names[e.TopicID]; a.unify[p.TopicID] && p.Partition == 0 && p.Topic != name {
+			a.find("state", Difference{Kind: Unchecked, Part: State, Table: "state", Detail: fmt.Sprintf(
+				"the state of %s cannot be here, since this database has that of %s: each PERSISTOR_TOPIC_PREFIX needs a database of its own", p.Topic, name)})
+		}
+	}
+	for begun := time.Now(); ; {
+		report, listed := a.report, maps.Clone(a.listed)
+		err := a.snapshot(ctx, func() error {
+			row, found, err := store.ReadStateRow(ctx, a.tx)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return a.withoutState(ctx)
+			}
+			return a.checkState(ctx, row)
+		})
+		if err != nil || a.report.Total == report.Total || time.Since(begun) >= a.options.settle {
 			return err
 		}
-		if !found {
-			return a.withoutState(ctx)
+		timer := time.NewTimer(settleEvery)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
 		}
-		return a.checkState(ctx, row)
-	})
+		a.report, a.listed = report, listed
+	}
 }
+
+// After an operator's move of the ledger the daemon takes some seconds to make
+// the state anew. What is wrong in it counts once it lasts so long.
+const (
+	settleTime  = 10 * time.Second
+	settleEvery = 500 * time.Millisecond
+)
 
 // withoutState judges the tables where there is no row of dingir.state.
 func (a *audit) withoutState(ctx context.Context) error {
@@ -93,6 +124,8 @@ func (a *audit) checkState(ctx context.Context, row store.StateRow) error {
 	switch {
 	case now.TopicID != e.TopicID:
 		return unchecked("unifyevents was taken up anew while the audit was under way")
+	case a.names[row.TopicID] != a.names[now.TopicID]:
+		return unchecked(fmt.Sprintf("they are those of %s, which is not in the ledger", a.names[row.TopicID]))
 	case row.TopicID != now.TopicID:
 		return unchecked("they are of an earlier unifyevents; the daemon makes them anew when it goes on")
 	case row.Base != now.Base:
@@ -177,8 +210,15 @@ func (a *audit) exchange(ctx context.Context) (e exchangePlan, err error) {
 	if err != nil {
 		return e, err
 	}
+	row, _, err := store.ReadStateRow(ctx, a.tx)
+	if err != nil {
+		return e, err
+	}
 	for _, p := range ledger {
-		if a.unify[p.TopicID] && p.Partition == 0 {
+		if !a.unify[p.TopicID] || p.Partition != 0 {
+			continue
+		}
+		if own := p.Topic == a.names[row.TopicID]; own || e.TopicID == 0 {
 			e.TopicID, e.Base = p.TopicID, p.FirstOffset
 		}
 	}

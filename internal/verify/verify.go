@@ -48,11 +48,12 @@ type Options struct {
 	// lists; 0 means 100.
 	Listed int
 
-	// What a unit and a slot hold, and how often a checkpoint is written: tests
-	// make them smaller.
+	// What a unit and a slot hold, how often a checkpoint is written, and how long
+	// the state has to settle: tests make them smaller.
 	pages   int64
 	records int32
 	every   time.Duration
+	settle  time.Duration
 }
 
 // Progress is how far an audit is.
@@ -109,6 +110,9 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 	}
 	if o.records == 0 {
 		o.records = slotRecords
+	}
+	if o.settle == 0 {
+		o.settle = settleTime
 	}
 	if o.every == 0 {
 		o.every = checkpointEvery
