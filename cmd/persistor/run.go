@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,6 +24,7 @@ import (
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // memoryLimit makes the collector work harder rather than the process grow:
@@ -205,6 +207,14 @@ func runCheck(ctx context.Context, c *call) error {
 			continue
 		}
 		fmt.Fprintf(c.stdout, "topic %s: %d partitions\n", t.Name, len(t.Partitions))
+	}
+	err = connected(ctx, c, func(conn *pgx.Conn) error {
+		return store.CheckStateOwner(ctx, conn, c.config.Kafka.TopicPrefix+topics.UnifyEvents)
+	})
+	if other, ok := errors.AsType[*store.OtherStateError](err); ok {
+		fmt.Fprintf(c.stdout, "topic %s: would be halted: %v; %s\n", other.Topic, other, other.Remedy())
+	} else if err != nil {
+		return err
 	}
 	if missing := slices.ContainsFunc(cluster.Topics, func(t fetch.Topic) bool { return t.Err != nil }); missing {
 		fmt.Fprintln(c.stdout, "`persistor topics check` says more about topics")

@@ -18,6 +18,7 @@ import (
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/state"
+	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
@@ -161,6 +162,12 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 		return stateFromTopic(ctx, c, topic, o.want)
 	}
 	err = connected(ctx, c, func(conn *pgx.Conn) error {
+		err := store.CheckStateOwner(ctx, conn, topic)
+		if other, ok := errors.AsType[*store.OtherStateError](err); ok {
+			fmt.Fprintf(c.stderr, "%v, whose state is told here: %s\n", other, other.Remedy())
+		} else if err != nil {
+			return err
+		}
 		position, err := eventlog.Current(ctx, conn, topic)
 		if errors.Is(err, eventlog.ErrNoArchive) && o.from == fromBoth {
 			r, way, err = stateFromTopic(ctx, c, topic, o.want)

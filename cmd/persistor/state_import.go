@@ -51,6 +51,13 @@ func importState(ctx context.Context, c *call, yes, accept bool) error {
 		slice.Time.Format(time.RFC3339), len(slice.Balances), len(slice.Orders), len(slice.Users), slice.LastOrderID, slice.LastTradeID)
 	topic := c.config.Kafka.TopicPrefix + topics.UnifyEvents
 	return connected(ctx, c, func(conn *pgx.Conn) error {
+		err := store.CheckStateOwner(ctx, conn, topic)
+		if other, ok := errors.AsType[*store.OtherStateError](err); ok {
+			return fmt.Errorf("%w, so nothing was changed: %s", other, other.Remedy())
+		}
+		if err != nil {
+			return err
+		}
 		position, err := eventlog.Current(ctx, conn, topic)
 		if err != nil {
 			return fmt.Errorf("%w: run `persistor run` first", err)

@@ -89,18 +89,28 @@ func (w *worker) follow(ctx context.Context, conn *pgx.Conn, p *partition, pos s
 	if w.keeper == nil || p.topic != topics.UnifyEvents {
 		return nil
 	}
+	err := store.CheckStateOwner(ctx, conn, p.name)
+	if other, ok := errors.AsType[*store.OtherStateError](err); ok {
+		return &Halt{Reason: other.Error(), Remedy: other.Remedy()}
+	}
+	if err != nil {
+		return err
+	}
 	write := func(b *store.Batch) error {
 		start := time.Now()
 		err := store.Write(ctx, conn, b)
 		w.metrics.commit(err, time.Since(start))
 		return err
 	}
-	err := w.keeper.Follow(ctx, pos, write, func() {
+	err = w.keeper.Follow(ctx, pos, write, func() {
 		select {
 		case w.wake <- struct{}{}:
 		default: // it is awake already
 		}
 	})
+	if slice, ok := errors.AsType[*rebuild.UnreadableSliceError](err); ok {
+		return &Halt{Reason: "the state of the exchange cannot be restored: " + slice.Error(), Remedy: slice.Remedy()}
+	}
 	if damage, ok := errors.AsType[*live.DamageError](err); ok {
 		return &Halt{
 			Reason: fmt.Sprintf("the state of the exchange cannot be restored: %v", damage.Err),

@@ -189,5 +189,7 @@ func (m *mover) markIncomplete(ctx context.Context, next int64) error {
 	if m.To <= next {
 		return nil
 	}
-	return m.exec(ctx, "mark the state as incomplete", "UPDATE dingir.state SET complete = false WHERE next_offset < $1", m.To)
+	return m.exec(ctx, "mark the state as incomplete", `
+		UPDATE dingir.state SET complete = false
+		 WHERE next_offset < $1 AND topic_id IN (SELECT id FROM dingir.topics WHERE name = $2)`, m.To, m.Partition.Topic)
 }

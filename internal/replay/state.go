@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/thaliumx/persistor/internal/live"
+	"github.com/thaliumx/persistor/internal/rebuild"
 	"github.com/thaliumx/persistor/internal/store"
 )
 
@@ -21,7 +22,19 @@ func (r *run) compareState(ctx context.Context, tx pgx.Tx) error {
 	if s == nil || r.partial {
 		return nil
 	}
+	err := store.CheckStateOwner(ctx, tx, s.Topic)
+	if other, ok := errors.AsType[*store.OtherStateError](err); ok {
+		r.note("balances, open_orders and state are not compared: %v; %s", other, other.Remedy())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("compare the state: %w", err)
+	}
 	c, err := r.stateNow(ctx, tx)
+	if slice, ok := errors.AsType[*rebuild.UnreadableSliceError](err); ok {
+		r.note("balances, open_orders and state are not compared: %v; %s", slice, slice.Remedy())
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("compare the state: %w", err)
 	}
