@@ -3,7 +3,6 @@ package rebuild
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -225,19 +224,12 @@ func (c collector) Record(r *eventlog.Record) error {
 
 func (c collector) Gap(int64, int64, string) error { return nil }
 
-// corpusFile is a recorded run: the shared one where the checkout has it beside
-// it, else an excerpt.
+// corpusFile is a recorded run.
 func corpusFile(t *testing.T, name string) string {
 	t.Helper()
-	for _, path := range []string{
-		filepath.Join("..", "..", "..", "shared", "corpus", name+".xz"),
-		filepath.Join("..", "..", "..", "shared", "corpus", name),
-		filepath.Join("..", "exchange", "testdata", name+".gz"),
-	} {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
+	found, err := filepath.Glob(filepath.Join("..", "state", "testdata", name+".*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("corpus %s is in %v, %v", name, found, err)
 	}
-	t.Fatalf("no corpus %s", name)
-	return ""
+	return found[0]
 }

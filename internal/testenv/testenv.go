@@ -119,11 +119,18 @@ func findUpward(path string) (string, error) {
 	}
 }
 
-// unavailable ends the test: skipped on a developer's machine, failed in CI.
+// unavailable ends the test for want of a server.
 func unavailable(t testing.TB, name string, reason error) {
 	t.Helper()
+	lacking(t, fmt.Sprintf("no %s to test against, run `make up`: %v", name, reason))
+}
+
+// lacking ends a test that cannot run here: skipped on a developer's machine,
+// failed in CI.
+func lacking(t testing.TB, what string) {
+	t.Helper()
 	if os.Getenv("CI") != "" {
-		t.Fatalf("no %s to test against, run `make up`: %v", name, reason)
+		t.Fatal(what)
 	}
-	t.Skipf("no %s to test against, run `make up`: %v", name, reason)
+	t.Skip(what)
 }

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,4 +184,25 @@ func topicsUnder(t *testing.T, brokers, prefix string) int {
 		}
 	}
 	return found
+}
+
+// ended notes how a test was ended, which it goes on after.
+type ended struct {
+	testing.TB
+	how []string
+}
+
+func (e *ended) Helper()      {}
+func (e *ended) Skip(...any)  { e.how = append(e.how, "skipped") }
+func (e *ended) Fatal(...any) { e.how = append(e.how, "failed") }
+
+// In CI a test that cannot run is no skip that nobody reads.
+func TestWhatIsLackingFailsInCI(t *testing.T) {
+	for ci, want := range map[string]string{"": "skipped", "true": "failed"} {
+		t.Setenv("CI", ci)
+		e := &ended{TB: t}
+		if unavailable(e, "disk", errors.New("none here")); len(e.how) == 0 || e.how[0] != want {
+			t.Errorf("with CI=%q the test is %v, want %s", ci, e.how, want)
+		}
+	}
 }
