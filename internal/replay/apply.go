@@ -154,11 +154,12 @@ var repairNotes = []string{
 	  WHERE p.kind = 'different' AND (d.topic_id, d.partition, d."offset") = (p.topic_id, p.partition, p."offset")`,
 	`INSERT INTO dingir.duplicates (topic, partition, "offset", table_name, topic_id)
 	 SELECT t.name, p.partition, p."offset", p.table_name, p.topic_id FROM {schema}.duplicates_plan p JOIN dingir.topics t ON t.id = p.topic_id WHERE p.kind = 'missing'`,
-	`UPDATE dingir.rejects d SET resolved_at = now() FROM {schema}.rejects_plan p WHERE p.kind = 'surplus' AND d.id = p.id`,
+	// What somebody has redriven since it was compared stays so.
+	`UPDATE dingir.rejects d SET resolved_at = now() FROM {schema}.rejects_plan p WHERE p.kind = 'surplus' AND d.id = p.id AND d.resolved_at IS NULL`,
 	`UPDATE dingir.rejects d SET key = s.key, value = s.value, headers = s.headers, record_time = s.record_time, reason = s.reason, sqlstate = s.sqlstate,
 	        resolved_at = NULL, published_at = NULL
 	   FROM {schema}.rejects_plan p JOIN {schema}.rejects s ON (s.topic_id, s.partition, s."offset") = (p.topic_id, p.partition, p."offset")
-	  WHERE p.kind IN ('missing', 'different') AND d.id = p.id`,
+	  WHERE p.kind IN ('missing', 'different') AND d.id = p.id AND (p.kind = 'missing') = (d.resolved_at IS NOT NULL)`,
 	`INSERT INTO dingir.rejects (topic, partition, "offset", record_time, key, value, headers, reason, sqlstate, topic_id)
 	 SELECT s.topic, s.partition, s."offset", s.record_time, s.key, s.value, s.headers, s.reason, s.sqlstate, s.topic_id
 	   FROM {schema}.rejects_plan p JOIN {schema}.rejects s ON (s.topic_id, s.partition, s."offset") = (p.topic_id, p.partition, p."offset")

@@ -24,6 +24,9 @@ func (r *run) compare(ctx context.Context) (err error) {
 		if err := r.checkLedger(ctx, tx); err != nil {
 			return err
 		}
+		if err := r.checkRefusals(ctx, tx); err != nil {
+			return err
+		}
 		if err := r.forget(ctx, tx); err != nil {
 			return err
 		}

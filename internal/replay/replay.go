@@ -47,10 +47,12 @@ type run struct {
 	cluster *fetch.Cluster
 	spans   []*span
 	shapes  []*shape
-	refused map[int64]refusal
-	holes   [][2]int64 // of the archive of unifyevents, both ends included
-	dark    []darkness
-	report  Report
+	refused map[int64]refusal // by hash
+
+	refusals []int64    // the ids of those rejects
+	holes    [][2]int64 // of the archive of unifyevents, both ends included
+	dark     []darkness
+	report   Report
 
 	compressed   int64 // chunks
 	partial      bool  // the range ends before the ledger, as asked
@@ -103,6 +105,7 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 	if err != nil || !yes {
 		return &r.report, err
 	}
+	failpoint.Hit("compared")
 	if err := r.apply(ctx); err != nil {
 		return nil, withLocksHint(err)
 	}

@@ -83,19 +83,35 @@ type refusal struct{ reason, sqlstate string }
 // their values: it would refuse them again, and with them the transaction that
 // repairs everything else. Redriving them is their way in.
 func (r *run) readRefusals(ctx context.Context) error {
-	rows, err := r.conn.Query(ctx, `SELECT coalesce(value, ''), reason, coalesce(sqlstate, '') FROM dingir.rejects
+	rows, err := r.conn.Query(ctx, `SELECT id, coalesce(value, ''), reason, coalesce(sqlstate, '') FROM dingir.rejects
 		WHERE resolved_at IS NULL AND (sqlstate IS NOT NULL OR reason LIKE 'hash collision:%')`)
 	if err != nil {
 		return fmt.Errorf("read the rejects: %w", err)
 	}
 	r.refused = map[int64]refusal{}
+	var id int64
 	var value []byte
 	var why refusal
-	if _, err = pgx.ForEachRow(rows, []any{&value, &why.reason, &why.sqlstate}, func() error {
+	if _, err = pgx.ForEachRow(rows, []any{&id, &value, &why.reason, &why.sqlstate}, func() error {
 		r.refused[ingest.Hash(value)] = why
+		r.refusals = append(r.refusals, id)
 		return nil
 	}); err != nil {
 		return fmt.Errorf("read the rejects: %w", err)
+	}
+	return nil
+}
+
+// checkRefusals fails where one of them was redriven since: its record was read
+// as a reject, and has its row now.
+func (r *run) checkRefusals(ctx context.Context, tx pgx.Tx) error {
+	var redriven int
+	err := tx.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE id = ANY ($1) AND resolved_at IS NOT NULL", r.refusals).Scan(&redriven)
+	if err != nil {
+		return fmt.Errorf("look for rejects that were redriven: %w", err)
+	}
+	if redriven > 0 {
+		return fmt.Errorf("%d rejects were redriven meanwhile: run it again; nothing was changed", redriven)
 	}
 	return nil
 }
