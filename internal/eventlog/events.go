@@ -33,23 +33,38 @@ func (e *Event) Apply(s *state.State) {
 	}
 }
 
-// Decoded events travel in chunks: large enough that handing one over costs
-// nothing, small enough to stay in a core's cache.
+// Events travel in chunks: large enough that handing one over costs nothing,
+// small enough to stay in a core's cache.
 const (
 	chunkEvents = 32
-	chunksAhead = 3
+	chunksAhead = 8
 )
 
 // chunk is a run of events and the bytes that they point into.
 type chunk struct {
-	events [chunkEvents]Event
-	n      int
-	bytes  []byte
+	events  [chunkEvents]Event
+	n       int
+	decoded bool
+	bytes   []byte
 }
 
-// ReadEvents is log.Read with the records decoded, in a goroutine of its own:
-// reading, decoding and what fn does each have a core if there are that many.
-// ErrStop from fn ends the reading without being an error.
+func (c *chunk) decode() {
+	for i := range c.events[:c.n] {
+		c.events[i].decode()
+	}
+	c.decoded = true
+}
+
+func (e *Event) decode() {
+	if e.Reason == "" {
+		e.Err = e.decoder.Unify(e.Key, e.Value, &e.Unify)
+	}
+}
+
+// ReadEvents is log.Read with the records decoded. What fn does and the decoding
+// share two cores: a chunk is decoded ahead of fn while fn has others to go on
+// with, and else where fn is. ErrStop from fn ends the reading without being an
+// error.
 func ReadEvents(ctx context.Context, log Log, from, until int64, fn func(*Event) error) error {
 	// A cancelled statement would cost the archive its session: the log is asked
 	// to stop by its sink.
@@ -68,11 +83,15 @@ func ReadEvents(ctx context.Context, log Log, from, until int64, fn func(*Event)
 	var err error
 	for c := range d.full {
 		for i := 0; i < c.n && err == nil; i++ {
-			if err = fn(&c.events[i]); err != nil {
+			e := &c.events[i]
+			if !c.decoded {
+				e.decode()
+			}
+			if err = fn(e); err != nil {
 				cancel()
 			}
 		}
-		c.n, c.bytes = 0, c.bytes[:0]
+		c.n, c.decoded, c.bytes = 0, false, c.bytes[:0]
 		d.free <- c
 	}
 	cancel()
@@ -85,14 +104,14 @@ func ReadEvents(ctx context.Context, log Log, from, until int64, fn func(*Event)
 	return readErr
 }
 
-// decoding is the sink that decodes.
+// decoding is the sink that fills chunks.
 type decoding struct {
 	ctx        context.Context //nolint:containedctx // of one reading, as the decoding is
 	full, free chan *chunk
 	chunk      *chunk
 }
 
-// Record decodes one record.
+// Record takes one record.
 func (d *decoding) Record(r *Record) error {
 	e, err := d.next()
 	if err != nil {
@@ -113,7 +132,6 @@ func (d *decoding) Record(r *Record) error {
 	}
 	e.Record = Record{Offset: r.Offset, Time: r.Time, Key: keep(r.Key), Value: keep(r.Value), Headers: keep(r.Headers)}
 	e.Last, e.Reason = r.Offset, ""
-	e.Err = e.decoder.Unify(e.Key, e.Value, &e.Unify)
 	return d.handOn()
 }
 
@@ -150,6 +168,9 @@ func (d *decoding) next() (*Event, error) {
 func (d *decoding) handOn() error {
 	if d.chunk.n < chunkEvents {
 		return nil
+	}
+	if len(d.full) > 1 {
+		d.chunk.decode()
 	}
 	d.full <- d.chunk // there is room for all there are
 	d.chunk = nil
