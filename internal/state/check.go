@@ -78,6 +78,20 @@ type Example struct {
 // pattern, few enough to be shown.
 const maxExamples = 5
 
+// lasts reports whether a failure counts although the engine forgot what the
+// record told: it is the record's own, or tells of a crash. Others are taken
+// back with what they contradicted, so that nothing counts twice.
+func (c check) lasts() bool {
+	switch c {
+	case paymentSign, paymentSum, putRemain, putFrozen, putFinished, tradeQuoteAmount,
+		negative, frozenHeld, // of the operation before
+		unreadable, malformedTrade, repeated, rewind, rewindBeyondJournal:
+		return true
+	default:
+		return false
+	}
+}
+
 type counter struct {
 	passed, failed int64
 	examples       []Example

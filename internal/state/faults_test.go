@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +140,18 @@ func settledLog(t testing.TB, cfg exchange.Config, operations int) (*exchange.Ex
 	return nil, nil
 }
 
+// seeds is how many exchanges a test simulates.
+func seeds(t testing.TB, usually, full uint64) uint64 {
+	t.Helper()
+	switch {
+	case os.Getenv("PERSISTOR_STATE") == "full":
+		return full
+	case testing.Short():
+		return 3
+	}
+	return usually
+}
+
 func failures(s *State) map[string]int64 {
 	found := map[string]int64{}
 	for _, c := range s.Checks() {
@@ -167,10 +180,7 @@ func TestCrashes(t *testing.T) {
 		c.Forget = 1 + random.IntN(c.CrashEvery/2)
 		c.AllowSelfTrade = random.IntN(2) == 0
 	}
-	seeds := uint64(10)
-	if testing.Short() {
-		seeds = 3
-	}
+	seeds := seeds(t, 12, 500)
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			reached, crashes := 0, 0
@@ -205,7 +215,7 @@ func TestCrashes(t *testing.T) {
 					}
 				}
 			}
-			if crashes < 10 || reached < int(seeds)/2 {
+			if crashes < int(seeds) || reached < int(seeds)/2 {
 				t.Errorf("the state was reached in %d of %d logs, with %d crashes", reached, seeds, crashes)
 			}
 			t.Logf("the very state in %d of %d logs, one that the log allows in all; %d crashes", reached, seeds, crashes)

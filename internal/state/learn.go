@@ -6,44 +6,13 @@ import (
 	"github.com/thaliumx/persistor/internal/amount"
 )
 
-// learn compares what the engine tells of a doubted account with what each
-// answer would make of it. frozen is nil where only the total is told.
-func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
-	for i := len(s.questions) - 1; i >= 0; i-- {
-		q := s.questions[i]
-		k := q.slotAt(slot)
-		if !q.open() || k < 0 || q.slots[k].settled {
-			continue
-		}
-		a := &s.accounts[slot]
-		now, _ := q.run(q.now)
-		off := !total.Equal(a.total())
-		kept := s.keep(q, func(other answer) bool {
-			then, _ := q.run(other)
-			return a.total().Add(then[k].total()).Equal(total.Add(now[k].total())) &&
-				(frozen == nil || a.frozen.Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
-		})
-		if kept && off {
-			break
-		}
-	}
-	if !total.Equal(s.accounts[slot].total()) {
-		for _, q := range s.questions {
-			if k := q.slotAt(slot); k >= 0 {
-				q.slots[k].settled = true
-			}
-		}
-	}
-	s.closeAnswered()
-}
-
 // learnOrder hears whether a doubted order is open, and reports whether any
 // answer allows it.
 func (s *State) learnOrder(o *order, alive bool) bool {
 	id, allowed := o.id, false
-	for i := len(s.questions) - 1; i >= 0 && !allowed; i-- {
+	for i := len(s.questions) - 1; i >= 0 && (alive || !allowed); i-- {
 		if q := s.questions[i]; q.doubts(id) {
-			allowed = s.keep(q, func(a answer) bool { return q.alive(a, id) == alive })
+			allowed = s.keep(q, func(a answer) bool { return q.alive(a, id) == alive }) || allowed
 		}
 	}
 	if !allowed || alive {
@@ -121,7 +90,7 @@ func (s *State) answer(q *question, a answer) {
 		}
 	}
 	q.history = append(q.history, answered{s.next, q.now})
-	q.now = a
+	s.changeTo(q, a)
 }
 
 // goneOtherwise is what a change of the answer would release of an account,

@@ -56,9 +56,9 @@ const (
 
 // decide completes a question on the state before all its operations, and finds
 // the answers that fit best to what the engine told in the operations
-// themselves. Of those, the one that forgets least is taken. A crash that this
-// one has undone is still open: its answers are possible, too.
-func (s *State) decide(q *question, undone []*question) {
+// themselves. Of those, the one that forgets least is taken. Two crashes may show
+// in one id: what the other one forgot may then stand anywhere.
+func (s *State) decide(q *question) {
 	for i := range q.ops {
 		d := &q.ops[i]
 		d.o = nil
@@ -68,33 +68,15 @@ func (s *State) decide(q *question, undone []*question) {
 	}
 	s.doubtSlots(q, func(slot int32) *holdings { return &s.accounts[slot].holdings })
 	var all []answer
-	for from := 0; from <= q.before; from++ {
-		for to := q.before; to <= len(q.ops); to++ {
-			all = append(all, answer{uint8(from), uint8(to)})
-		}
-	}
-	for _, u := range undone {
-		for _, a := range u.answers {
-			if from, to := q.index(u, a.from), q.index(u, a.to); from < to && to < q.before {
-				all = append(all, answer{uint8(from), uint8(to)})
+	for from := 0; from <= len(q.ops); from++ {
+		for to := from; to <= len(q.ops); to++ {
+			if a := (answer{uint8(from), uint8(to)}); from < to || from == q.before {
+				all = append(all, a)
 			}
 		}
 	}
 	q.answers = q.likeliest(all)
 	q.now = q.best()
-}
-
-// index is the first operation that does not come before one of another question.
-func (q *question) index(u *question, at uint8) int {
-	if int(at) == len(u.ops) {
-		return len(q.ops)
-	}
-	for i := range q.ops {
-		if q.ops[i].offset >= u.ops[at].offset {
-			return i
-		}
-	}
-	return len(q.ops)
 }
 
 // doubtSlots lists the accounts of a question's operations.
@@ -140,9 +122,24 @@ func (q *question) likeliest(all []answer) (best []answer) {
 	return best
 }
 
-// best is the answer that forgets least; of equals, the latest.
-func (q *question) best() answer {
-	return slices.MinFunc(q.answers, func(a, b answer) int {
+// twice reports whether an answer takes two crashes: what it says was forgotten
+// is not next to what was surely forgotten.
+func (q *question) twice(a answer) bool {
+	return !q.silent && (int(a.from) > q.before || int(a.to) < q.before)
+}
+
+// best is the answer that forgets least, by one crash if that will do; of
+// equals, the latest.
+func (q *question) best() answer { return q.bestOf(q.answers) }
+
+func (q *question) bestOf(answers []answer) answer {
+	return slices.MinFunc(answers, func(a, b answer) int {
+		if twice := q.twice(a); twice != q.twice(b) {
+			if twice {
+				return 1
+			}
+			return -1
+		}
 		if c := int(a.to-a.from) - int(b.to-b.from); c != 0 {
 			return c
 		}
@@ -160,38 +157,50 @@ func (q *question) run(a answer) (after []tally, misses int) {
 		after[k] = q.slots[k].before
 		told[k] = q.slots[k].before
 	}
-	move := func(slot int32, available, frozen amount.Amount) *tally {
+	kept := told // what is believed where the forgotten operations end
+	move := func(forgotten bool, slot int32, available, frozen amount.Amount) *tally {
 		k := q.slotAt(slot)
-		for _, t := range []*tally{&after[k], &told[k]} {
-			t.available.Plus(&available)
-			t.frozen.Plus(&frozen)
+		for i, t := range []*tally{&told[k], &after[k]} {
+			if i == 0 || !forgotten {
+				t.available.Plus(&available)
+				t.frozen.Plus(&frozen)
+			}
 		}
 		return &told[k]
 	}
+	later := q.twice(a) && int(a.from) > q.before
 	for i := range q.ops {
 		d := &q.ops[i]
-		asked := i >= int(a.to)
+		// What came after a crash was read on another state than it was done on.
+		asked := i >= int(a.to) || later && i >= q.before
 		if !asked && len(d.fails) > 0 {
 			misses++
 		}
-		if !a.keeps(i) {
+		forgotten := !a.keeps(i)
+		if forgotten && !asked {
 			continue
+		}
+		if later && i == int(a.from) {
+			kept = slices.Clone(told)
+		}
+		if later && i == int(a.to) {
+			told = kept
 		}
 		fits := true
 		switch d.kind {
 		case stepPayment:
-			t := move(d.slot, d.change, amount.Amount{})
+			t := move(forgotten, d.slot, d.change, amount.Amount{})
 			fits = !q.slots[q.slotAt(d.slot)].known || d.believe(t)
 		case stepTransfer:
-			move(d.slot, d.change.Neg(), amount.Amount{})
-			move(d.other, d.change, amount.Amount{})
+			move(forgotten, d.slot, d.change.Neg(), amount.Amount{})
+			move(forgotten, d.other, d.change, amount.Amount{})
 		case stepCancel:
 			if d.o == nil || q.cancels(a, d.order) < i {
 				fits = false
 				break
 			}
 			fits = d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
-			move(d.o.holds(), d.o.frozen, d.o.frozen.Neg())
+			move(forgotten, d.o.holds(), d.o.frozen, d.o.frozen.Neg())
 		case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 		}
 		if asked && !fits {
@@ -269,25 +278,48 @@ func (s *State) setQuestions(asked []*question) {
 
 // dropQuestions forgets what was asked at an offset or later, and what was
 // answered, since the records there have been undone. But a crash that no id
-// shows is a fact, also where it was a forgotten record that showed it. Those
-// that an id showed are returned.
-func (s *State) dropQuestions(offset int64) (undone []*question) {
+// shows is a fact, also where it was a forgotten record that showed it.
+func (s *State) dropQuestions(offset int64) {
 	var left []*question
 	for _, q := range s.questions {
 		if q.offset >= offset && (!q.silent || q.ops[len(q.ops)-1].offset >= offset) {
-			if !q.silent {
-				undone = append(undone, q)
+			if q.silent { // its operations are looked at again
+				s.takeBack(rewind, q.offset)
 			}
+			s.unanswer(q, offset)
 			continue
 		}
-		for n := len(q.history); n > 0 && q.history[n-1].offset >= offset; n-- {
-			q.now = q.history[n-1].was
-			q.history = q.history[:n-1]
-		}
+		s.unanswer(q, offset)
 		left = append(left, q)
 	}
 	s.setQuestions(left)
-	return undone
+}
+
+// unanswer goes back to the answer that a question had before an offset.
+func (s *State) unanswer(q *question, offset int64) {
+	for n := len(q.history); n > 0 && q.history[n-1].offset >= offset; n-- {
+		s.changeTo(q, q.history[n-1].was)
+		q.history = q.history[:n-1]
+	}
+}
+
+// changeTo sets the answer. What a record contradicted counts as long as it is
+// not one that was forgotten.
+func (s *State) changeTo(q *question, a answer) {
+	for i := range q.ops {
+		d := &q.ops[i]
+		if q.now.keeps(i) == a.keeps(i) {
+			continue
+		}
+		for _, c := range d.counted {
+			if a.keeps(i) {
+				s.checks[c].failed++
+			} else {
+				s.takeBack(c, d.offset)
+			}
+		}
+	}
+	q.now = a
 }
 
 // settle brings the state to answers that are possible, after an undo: what was

@@ -74,9 +74,9 @@ func (s *State) rewindTo(id int64) check {
 	q.before = len(q.ops) - after
 	r.finish()
 	q.offset = s.next
-	undone := s.dropQuestions(s.journal.offsetAfterLast())
+	s.dropQuestions(s.journal.offsetAfterLast())
 	s.settle()
-	s.decide(q, undone)
+	s.decide(q)
 	s.redo(q)
 	s.ask(q)
 	return rewind
@@ -159,7 +159,9 @@ func (r *undoing) undo() {
 		j.words.pop()
 	}
 	for j.fails.head > e.fails {
-		j.fails.pop()
+		if c := j.fails.pop(); !c.lasts() {
+			s.takeBack(c, e.offset)
+		}
 	}
 	s.lastOrder, s.lastTrade = e.lastOrder, e.lastTrade
 	s.ordersFollow, s.tradesFollow = e.follow&1 != 0, e.follow&2 != 0
@@ -191,29 +193,20 @@ type doubt struct {
 	offset int64
 	kind   step
 	word
-	o     *order // a copy of what a cancel ended, if it was open
-	fails []check
+	o       *order  // a copy of what a cancel ended, if it was open
+	fails   []check // when it was read
+	counted []check // of them, and of those when it was done again, what counts while it is not forgotten
 }
 
 // redo does again what the engine knows by the answer that a question has.
 func (s *State) redo(q *question) {
 	checks, next := s.checks, s.next
 	for i := range q.ops {
-		if i == q.before {
-			s.checks = checks // what was before counts as it was counted
+		if q.now.keeps(i) {
+			s.next = q.ops[i].offset
+			s.redoOne(&q.ops[i])
+			q.ops[i].counted = s.failsOf(s.journal.records.head - 1)
 		}
-		if !q.now.keeps(i) {
-			continue
-		}
-		d := &q.ops[i]
-		if i >= q.before {
-			s.retract(d)
-		}
-		s.next = d.offset
-		s.redoOne(d)
-	}
-	if q.before == len(q.ops) {
-		s.checks = checks
 	}
 	s.next = next
 	for i := range s.checks {
@@ -244,13 +237,23 @@ func (s *State) redoOne(d *doubt) {
 	}
 }
 
-// retract takes back the failures of a record that is done again.
-func (s *State) retract(d *doubt) {
-	for _, c := range d.fails {
-		k := &s.checks[c]
-		k.failed--
-		k.examples = slices.DeleteFunc(slices.Clone(k.examples), func(e Example) bool { return e.Offset == d.offset })
+// takeBack takes back a failure of the record at an offset.
+func (s *State) takeBack(c check, offset int64) {
+	k := &s.checks[c]
+	k.failed--
+	k.examples = slices.DeleteFunc(slices.Clone(k.examples), func(e Example) bool { return e.Offset == offset })
+}
+
+// failsOf are the failures of a record that do not last.
+func (s *State) failsOf(at uint64) (fails []check) {
+	j := &s.journal
+	from, to := s.span(at, func(e *entry) uint64 { return e.fails }, j.fails.head)
+	for i := from; i < to; i++ {
+		if c := *j.fails.at(i); !c.lasts() {
+			fails = append(fails, c)
+		}
 	}
+	return fails
 }
 
 // copyOrder is an order by itself, for a question.

@@ -110,6 +110,7 @@ func (s *State) codeQuestion(c *codec, q *question) {
 		s.codeWord(c, &d.word)
 		s.codeOrderAt(c, &d.o)
 		list(c, &d.fails, func(k *check) { small(c, k, checkCount-1) })
+		list(c, &d.counted, func(k *check) { small(c, k, checkCount-1) })
 	})
 	before := int32(q.before)
 	c.index(&before, len(q.ops)+1)

@@ -143,7 +143,9 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 	q = &question{offset: s.next, silent: true}
 	for i := first; i < behind; i++ {
 		if r.at(i).kind.own() {
-			q.ops = append(q.ops, s.doubtAt(i))
+			d := s.doubtAt(i)
+			d.counted = s.failsOf(i)
+			q.ops = append(q.ops, d)
 		}
 	}
 	accounts := &s.journal.accounts

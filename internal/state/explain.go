@@ -1,0 +1,132 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/thaliumx/persistor/internal/amount"
+)
+
+// ways are what the answers of a question would change in an account: many
+// answers come to the same.
+type ways struct {
+	q    *question
+	by   []tally // the first is nothing, as it is now
+	of   []int   // which one each answer is
+	fits []bool  // it is part of an explanation
+}
+
+// maxWays is how many combinations of the answers of several questions are
+// looked at; older questions than that stay as they are.
+const maxWays = 4096
+
+// waysOf lists the ways of a question; k is the account's place in it.
+func waysOf(q *question, k int, split bool) *ways {
+	now, _ := q.run(q.now)
+	w := &ways{q: q, by: make([]tally, 1)}
+	for _, a := range q.answers {
+		then, _ := q.run(a)
+		by := tally{available: then[k].total().Sub(now[k].total())}
+		if split {
+			by.frozen = then[k].frozen.Sub(now[k].frozen)
+			by.available = by.available.Sub(by.frozen)
+		}
+		i := slices.IndexFunc(w.by, func(t tally) bool { return t.available.Equal(by.available) && t.frozen.Equal(by.frozen) })
+		if i < 0 {
+			i = len(w.by)
+			w.by = append(w.by, by)
+		}
+		w.of = append(w.of, i)
+	}
+	w.fits = make([]bool, len(w.by))
+	return w
+}
+
+// explanation looks for the ways that together make up for a difference.
+type explanation struct {
+	asked        []*ways
+	path, fewest []int // which way of each; fewest changes the fewest, and the newest, answers
+	changes      int   // of fewest
+}
+
+func (e *explanation) search(i int, need tally, changes int) {
+	if i == len(e.asked) {
+		if !need.available.IsZero() || !need.frozen.IsZero() {
+			return
+		}
+		for k, way := range e.path {
+			e.asked[k].fits[way] = true
+		}
+		if e.fewest == nil || changes < e.changes {
+			e.fewest, e.changes = slices.Clone(e.path), changes
+		}
+		return
+	}
+	for way, by := range e.asked[i].by {
+		e.path[i] = way
+		left := tally{need.available.Sub(by.available), need.frozen.Sub(by.frozen)}
+		e.search(i+1, left, changes+min(way, 1))
+	}
+}
+
+// learn compares what the engine tells of a doubted account with what the
+// answers would make of it. Several questions may be about it: what is kept is
+// every answer that together with some of the others explains it. frozen is nil
+// where only the total is told.
+func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
+	a := &s.accounts[slot]
+	need := tally{available: total.Sub(a.total())}
+	if frozen != nil {
+		need.frozen = frozen.Sub(a.frozen)
+		need.available = need.available.Sub(need.frozen)
+	}
+	e := &explanation{}
+	for i, count := len(s.questions)-1, 1; i >= 0; i-- {
+		q := s.questions[i]
+		k := q.slotAt(slot)
+		if !q.open() || k < 0 || q.slots[k].settled {
+			continue
+		}
+		w := waysOf(q, k, frozen != nil)
+		if count *= len(w.by); count > maxWays {
+			break
+		}
+		e.asked = append(e.asked, w)
+	}
+	slices.Reverse(e.asked)
+	e.path = make([]int, len(e.asked))
+	e.search(0, need, 0)
+	if e.fewest != nil {
+		for i, w := range e.asked {
+			s.narrow(w, e.fewest[i])
+		}
+	}
+	if !total.Equal(s.accounts[slot].total()) {
+		for _, q := range s.questions {
+			if k := q.slotAt(slot); k >= 0 && q.open() {
+				q.slots[k].settled = true
+			}
+		}
+	}
+	s.closeAnswered()
+}
+
+// narrow drops the answers that are part of no explanation, and changes the
+// state over to the chosen way.
+func (s *State) narrow(w *ways, chosen int) {
+	var kept, these []answer
+	for i, a := range w.q.answers {
+		if w.fits[w.of[i]] {
+			kept = append(kept, a)
+		}
+		if w.of[i] == chosen {
+			these = append(these, a)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	w.q.answers = kept
+	if chosen != 0 || !slices.Contains(kept, w.q.now) {
+		s.answer(w.q, w.q.bestOf(these))
+	}
+}
