@@ -147,9 +147,9 @@ func (d *Daemon) snapshots() []httpserver.Partition {
 }
 
 // countRejects keeps the number of rejects that wait for an operator. It is also
-// what notices that the database is away while there is nothing to store.
+// what notices whether the database is there while there is nothing to store.
 func (d *Daemon) countRejects(ctx context.Context) {
-	for lost := false; ; {
+	for lost := true; ; {
 		switch n, err := store.PendingRejects(ctx, d.Options.Database); {
 		case ctx.Err() != nil:
 		case err != nil:

@@ -10,37 +10,42 @@ import (
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
-// drainAnswer decodes and stores all that an answer brought, in as many batches
-// as the limits ask for.
-func (w *worker) drainAnswer(ctx context.Context, f *fetcher) error {
+// takeBatch decodes and stores one batch of what an answer brought, and of what
+// follows where that does not fill it. What is left over waits its turn behind
+// other answers, so that the loop looks at everything else meanwhile.
+func (w *worker) takeBatch(ctx context.Context, f *fetcher) error {
 	failpoint.Hit("fetched")
-	for {
-		w.batch.Reset()
-		w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
-		more := w.fill(f)
-		for !more {
-			behind := f.behind()
-			w.rearm(ctx, f)
-			if !behind {
-				break
-			}
-			next := w.awaitMore(ctx)
-			if next == nil {
-				break
-			}
-			f = next
-			more = w.fill(f)
+	w.batch.Reset()
+	w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
+	more := w.fill(f)
+	for !more {
+		behind := f.behind()
+		w.rearm(ctx, f)
+		if !behind {
+			break
 		}
-		w.writeState()
-		if !w.batch.Empty() {
-			if err := w.commit(ctx); err != nil {
-				return err
-			}
+		next := w.awaitMore(ctx)
+		if next == nil {
+			break
 		}
-		if !more {
-			return nil
-		}
+		f = next
+		more = w.fill(f)
 	}
+	if more {
+		w.giveBack(f)
+	}
+	w.writeState()
+	if w.batch.Empty() {
+		return nil
+	}
+	return w.commit(ctx)
+}
+
+// giveBack has the loop meet an answer again. There is room for it, since it came
+// from there.
+func (w *worker) giveBack(f *fetcher) {
+	f.busy = true
+	w.answers <- f
 }
 
 // awaitMore waits a little for the answer that follows, where there is more to
@@ -53,7 +58,7 @@ func (w *worker) awaitMore(ctx context.Context) *fetcher {
 	select {
 	case f := <-w.answers:
 		if f.err != nil {
-			w.answers <- f // for the loop to deal with; there is room, since it came from there
+			w.giveBack(f)
 			return nil
 		}
 		f.busy = false

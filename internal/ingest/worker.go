@@ -71,7 +71,7 @@ func (w *worker) run(take, finish context.Context) {
 			continue
 		}
 		w.kafkaUp()
-		if err := w.drainAnswer(finish, f); err != nil {
+		if err := w.takeBatch(finish, f); err != nil {
 			if errors.Is(err, errNotOurs) {
 				w.log.Warn("the group has gone on without us; joining it anew", "error", err)
 				w.rejoin()
