@@ -135,7 +135,8 @@ type Partition struct {
 	HighWatermark int64     `json:"high_watermark"`   // Kafka's: the first one not written
 	LogStart      int64     `json:"log_start"`        // Kafka's: the first one still retained
 	Worker        int       `json:"worker"`
-	LastCommit    time.Time `json:"last_commit"` // zero: none yet
+	LastCommit    time.Time `json:"last_commit"`  // zero: none yet
+	BehindSince   time.Time `json:"behind_since"` // zero: there is no lag
 	Rate          float64   `json:"records_per_second"`
 }
 

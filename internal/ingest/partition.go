@@ -56,6 +56,11 @@ func (p *partition) show(change func(*httpserver.Partition)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.view)
+	if lag, known := p.view.Lag(); !known || lag <= 0 {
+		p.view.BehindSince = time.Time{}
+	} else if p.view.BehindSince.IsZero() {
+		p.view.BehindSince = time.Now()
+	}
 }
 
 func (p *partition) snapshot() httpserver.Partition {

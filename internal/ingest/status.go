@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,10 +56,8 @@ func (d *Daemon) Status() httpserver.Status {
 	away("database_away", "the database", s.Database)
 	for _, p := range s.Partitions {
 		lag, known := p.Lag()
-		last := p.LastCommit
-		if last.Before(assigned) {
-			last = assigned
-		}
+		// A quiet partition's last commit may be hours ago when a record comes.
+		last := slices.MaxFunc([]time.Time{p.LastCommit, assigned, p.BehindSince}, time.Time.Compare)
 		if known && lag > 0 && p.State != httpserver.Halted && time.Since(last) > stalledAfter {
 			s.Unready = append(s.Unready, httpserver.Reason{Code: "stalled",
 				Message: fmt.Sprintf("%s partition %d has a backlog of %d and nothing is committed since %s", p.Topic, p.Partition, lag, last.Format(time.RFC3339))})
