@@ -100,13 +100,12 @@ func runDaemon(ctx context.Context, c *call) error {
 }
 
 // awaitSchema checks the schema, and waits for a server that cannot be reached:
-// what was up yesterday may start after us. Whatever the server says is final.
+// what was up yesterday may start after us, or be full of others' sessions.
 func awaitSchema(ctx context.Context, c *call) error {
 	for told := false; ; told = true {
 		err := store.CheckSchema(ctx, databaseOptions(c))
-		state := store.SQLState(err)
 		_, unreachable := errors.AsType[*pgconn.ConnectError](err)
-		if err == nil || !unreachable || state != "" && state != "57P03" { // 57P03: cannot_connect_now
+		if err == nil || !unreachable || store.Classify(err) != store.Retry {
 			return err
 		}
 		if !told {
