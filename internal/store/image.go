@@ -21,49 +21,46 @@ func Columns(table string) []string {
 // Imager makes rows as COPY has them in its binary form, to be compared with
 // what is stored: equal values of equal scale are equal bytes. The zero value is
 // ready; it is not for concurrent use.
-type Imager struct{ batch *Batch }
+type Imager struct {
+	batch *Batch
+	last  tableID // that has a row
+}
 
 // Unify returns the row that a record of unifyevents makes on its own topic, or
-// live: the count of columns, then length and value of each of Columns. at is the
-// record's timestamp. The row is valid until the next call.
-func (m *Imager) Unify(s Source, at event.Micros, u *event.Unify) []byte {
+// live: which of Shapes it is of, and the count of columns, then length and value
+// of each of Columns. at is the record's timestamp. The row is valid until the next
+// call.
+func (m *Imager) Unify(s Source, at event.Micros, u *event.Unify) (shape int, row []byte) {
 	if m.batch == nil {
 		m.batch = NewBatch()
 	}
-	id := tradesTable
+	b := m.batch
+	before := &b.rows[m.last]
+	if cap(before.buf) > 1<<20 {
+		before.buf = nil // one unusually big record must not be remembered
+	}
+	before.reset()
 	switch u.Kind {
 	case event.KindTrade:
+		m.last = tradesTable
+		b.Trade(s, &u.Trade)
 	case event.KindOrder:
-		id = orderEventsTable
+		m.last = orderEventsTable
+		b.Order(s, at, &u.Order)
 	case event.KindDeposit:
-		id = depositsTable
+		m.last = depositsTable
+		b.Deposit(s, &u.Balance)
 	case event.KindWithdraw:
-		id = withdrawalsTable
+		m.last = withdrawalsTable
+		b.Withdrawal(s, &u.Balance)
 	case event.KindTransfer:
-		id = internalTransfersTable
+		m.last = internalTransfersTable
+		b.Transfer(s, &u.Transfer)
 	case event.KindUser:
-		id = usersTable
+		m.last = usersTable
+		b.User(s, at, &u.User)
 	default:
 		panic("store: a record of unifyevents of a kind that fills no table")
 	}
-	r := &m.batch.rows[id]
-	if r.reset(); cap(r.buf) > 1<<20 {
-		r.buf = nil // one unusually big record must not be remembered
-		r.reset()
-	}
-	switch id {
-	case tradesTable:
-		m.batch.Trade(s, &u.Trade)
-	case orderEventsTable:
-		m.batch.Order(s, at, &u.Order)
-	case depositsTable:
-		m.batch.Deposit(s, &u.Balance)
-	case withdrawalsTable:
-		m.batch.Withdrawal(s, &u.Balance)
-	case internalTransfersTable:
-		m.batch.Transfer(s, &u.Transfer)
-	default:
-		m.batch.User(s, at, &u.User)
-	}
-	return r.buf[len(copyHeader):]
+	return int(m.last), b.rows[m.last].buf[len(copyHeader):]
 }

@@ -150,21 +150,8 @@ func (s *scanner) scanArchive(ctx context.Context, u *unit) (err error) {
 // row makes the row that the record just decoded is in its table. It is valid
 // until the next call.
 func (a *archiveReader) row(topicID int16, r store.Archived) (tableID, record) {
-	var id tableID
-	switch a.unify.Kind {
-	case event.KindTrade:
-		id = trades
-	case event.KindOrder:
-		id = orderEvents
-	case event.KindDeposit:
-		id = deposits
-	case event.KindWithdraw:
-		id = withdrawals
-	case event.KindTransfer:
-		id = transfers
-	default:
-		id = users
-	}
 	src := store.Source{TopicID: topicID, Offset: r.Offset, Hash: int64(xxhash.Sum64(r.Value))}
-	return id, id.parse(a.imager.Unify(src, store.ClampTime(r.Time), &a.unify))
+	shape, image := a.imager.Unify(src, store.ClampTime(r.Time), &a.unify)
+	id := tableID(shape)
+	return id, id.parse(image)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
-// tableID numbers the tables that hold records of topics.
+// tableID numbers the tables that hold records of topics, as store.Shapes does.
 type tableID int
 
 const (
