@@ -153,9 +153,8 @@ func (r *run) rowExamples(ctx context.Context, s *shape, names map[int16]string)
 		}
 		var before, after *string
 		_, err = pgx.ForEachRow(rows, []any{&before, &after}, func() error {
-			old, fresh, err := fields(before), fields(after), error(nil)
-			list = append(list, Example{kind, describe(s, old, fresh, names)})
-			return err
+			list = append(list, Example{kind, describe(s, fields(before), fields(after), names)})
+			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("read examples of dingir.%s: %w", s.Name, err)

@@ -200,9 +200,7 @@ func receive(conn *pgx.Conn, b *Batch, streams []tableID) (refused, err error) {
 		switch m := message.(type) {
 		case *pgproto3.ErrorResponse:
 			e := pgconn.ErrorResponseToPgError(m)
-			if refused == nil {
-				refused = e
-			}
+			refused = e // also where rows were dropped before: nothing of it is committed
 			if e.Severity == "FATAL" || e.Severity == "PANIC" {
 				// The session is over. Whether the transaction is committed the
 				// server does not say.
