@@ -19,7 +19,7 @@ func TestAProcessWithoutPartitionsIsReady(t *testing.T) {
 // What is in flight after SIGTERM is the batch in hand, not the backlog.
 func TestSIGTERMDoesNotWaitForABacklog(t *testing.T) {
 	s := newScene(t)
-	const backlog = 100_000
+	const backlog = 40_000
 	s.Produce(transfers(0, backlog)...)
 	p := s.Start("PERSISTOR_WORKERS=1", "PERSISTOR_BATCH_RECORDS=200", "PERSISTOR_BATCH_BYTES=65536",
 		"PERSISTOR_KAFKA_SESSION_TIMEOUT=25s", "PERSISTOR_DRAIN_TIMEOUT=20s")
