@@ -13,7 +13,7 @@ import (
 // Amount is the number ±coefficient / 10^scale. The zero value is 0. Amounts are
 // values: only Plus and Minus change their receiver. Equal numbers may differ in their
 // scale, so compare them with Cmp or Equal, never with ==.
-type Amount struct { //nolint:recvcheck // a value, but for Plus, Minus and Same, which spare the hot path copies
+type Amount struct { //nolint:recvcheck // a value, but for Plus, Minus, Same and Is, which spare the hot path copies
 	hi, lo uint64
 	// big is the coefficient where 128 bits do not hold it; hi and lo are 0
 	// then. It is never changed once it is in an Amount.
@@ -58,7 +58,16 @@ func parse(text []byte) (a Amount, ok bool) {
 	if len(text)-i > wordDigits {
 		return parseLong(text, i, a.neg)
 	}
-	k, n := i, uint64(0)
+	if a.lo, a.scale, ok = parseShort(text[i:]); !ok {
+		return Amount{}, false
+	}
+	a.neg = a.neg && a.lo != 0
+	return a, true
+}
+
+// parseShort reads what fits into one word and has no sign.
+func parseShort(text []byte) (n uint64, scale int32, ok bool) {
+	k := 0
 	for ; k < len(text); k++ {
 		c := text[k] - '0'
 		if c > 9 {
@@ -66,25 +75,20 @@ func parse(text []byte) (a Amount, ok bool) {
 		}
 		n = n*10 + uint64(c)
 	}
-	if k == i {
-		return Amount{}, false
+	if k == len(text) || k == 0 {
+		return n, 0, k > 0
 	}
-	if k < len(text) {
-		if text[k] != '.' || k+1 == len(text) {
-			return Amount{}, false
-		}
-		fraction := text[k+1:]
-		for _, c := range fraction {
-			if c -= '0'; c > 9 {
-				return Amount{}, false
-			}
-			n = n*10 + uint64(c)
-		}
-		a.scale = int32(len(fraction))
+	fraction := text[k+1:]
+	if text[k] != '.' || len(fraction) == 0 {
+		return 0, 0, false
 	}
-	a.lo = n
-	a.neg = a.neg && n != 0
-	return a, true
+	for _, c := range fraction {
+		if c -= '0'; c > 9 {
+			return 0, 0, false
+		}
+		n = n*10 + uint64(c)
+	}
+	return n, int32(len(fraction)), true
 }
 
 // parseLong reads what may not fit into one word, beginning behind the sign.

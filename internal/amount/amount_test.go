@@ -47,6 +47,25 @@ func TestParseAndPrint(t *testing.T) {
 	}
 }
 
+func TestIsAgreesWithSame(t *testing.T) {
+	texts := []string{"", "-", "1.", "x", "0", "0.000", "-0", "1", "1.0", "-1", "-1.0", "1.5", "1.50", "15", "0.15", "1234567890123456789", "12345678901234567890",
+		"12345678901234567890.0", "18446744073709551616", "1" + strings.Repeat("0", 40), "0." + strings.Repeat("0", 30) + "1"}
+	equal := 0
+	for _, number := range texts {
+		for _, text := range texts {
+			a, b := Of([]byte(number)), Of([]byte(text))
+			if got := a.Is([]byte(text)); got != (a.Cmp(b) == 0) {
+				t.Errorf("%q is %q: %v", number, text, got)
+			} else if got {
+				equal++
+			}
+		}
+	}
+	if equal <= len(texts) {
+		t.Error("no two texts are the same number")
+	}
+}
+
 func TestScaleIsKept(t *testing.T) {
 	for _, text := range []string{"0", "0.000", "1.50", "-0.0101000", "100.00", "12345678901234567890.100"} {
 		if got := string(of(t, text).AppendScaled(nil)); got != text {

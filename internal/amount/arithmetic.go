@@ -154,6 +154,9 @@ func (a Amount) Mul(b Amount) Amount {
 
 // Cmp is -1, 0 or 1 where a is less than, equal to or greater than b.
 func (a Amount) Cmp(b Amount) int {
+	if a.scale == b.scale && a.hi|b.hi == 0 && a.big == nil && b.big == nil && !a.neg && !b.neg {
+		return compare(a.lo, b.lo)
+	}
 	if a.neg != b.neg {
 		if a.neg {
 			return -1
@@ -199,6 +202,20 @@ func (a *Amount) Same(b *Amount) bool {
 		return a.lo == lo && a.hi == hi && a.neg == b.neg
 	}
 	return a.Cmp(*b) == 0
+}
+
+// Is reports whether a text is this number in plain notation: it is Same with
+// Of(text), and cheaper.
+func (a *Amount) Is(text []byte) bool {
+	if len(text) > 0 && len(text) <= wordDigits && text[0] != '-' && a.hi == 0 && a.big == nil {
+		n, scale, ok := parseShort(text)
+		if more := a.scale - scale; ok && more >= 0 && more <= wordDigits {
+			hi, lo := bits.Mul64(n, pow10[more])
+			return hi == 0 && lo == a.lo && !a.neg
+		}
+	}
+	b := Of(text)
+	return a.Same(&b)
 }
 
 // coefficient is the magnitude of the coefficient; it may be shared.

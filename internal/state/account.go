@@ -37,7 +37,11 @@ const (
 	owing                                // something is below 0, and that has been counted
 )
 
-func (h *holdings) total() amount.Amount { return h.available.Add(h.frozen) }
+func (h *holdings) total() amount.Amount {
+	sum := h.available
+	sum.Plus(&h.frozen)
+	return sum
+}
 
 // slot finds the account of a user and an asset, or opens it.
 func (s *State) slot(user int64, asset int32) int32 {

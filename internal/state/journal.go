@@ -117,9 +117,9 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 func (s *State) forgetOldest() {
 	j := &s.journal
 	j.records.drop()
-	e := entry{accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
+	e := &entry{accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
 	if j.records.len() > 0 {
-		e = *j.records.at(j.records.tail)
+		e = j.records.at(j.records.tail)
 	}
 	j.accounts.dropTo(e.accounts)
 	j.orders.dropTo(e.orders)

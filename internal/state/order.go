@@ -167,6 +167,17 @@ func (s *State) holdFor(o *order, frozen amount.Amount) {
 	o.frozen = frozen
 }
 
+// unhold sets free a part of what an order has frozen.
+func (s *State) unhold(o *order, part amount.Amount) {
+	if part.IsZero() {
+		return
+	}
+	slot := o.holds()
+	s.freeze(slot, part.Neg())
+	s.accounts[slot].held.Minus(&part)
+	o.frozen.Minus(&part)
+}
+
 // view is the order as others see it.
 func (s *State) view(o *order) Order {
 	m := &s.markets[o.market]

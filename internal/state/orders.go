@@ -99,16 +99,17 @@ func (s *State) checkPut(e *event.Order, o *order) {
 	if old(e) {
 		return // it rests already: less of it may remain
 	}
-	var none amount.Amount
-	frozen := amount.Of(e.Frozen)
 	s.equalIn(putRemain, "remain", e.ID, &o.amount, &o.remain)
-	s.equalIn(putFrozen, "frozen", e.ID, &none, &frozen)
+	s.saysIn(putFrozen, "frozen", e.ID, &nothing, e.Frozen)
 	if o.finishedBase.IsZero() && o.finishedQuote.IsZero() && o.finishedFee.IsZero() {
 		s.pass(putFinished)
 	} else if s.fail(putFinished) {
 		s.example(putFinished, s.nameOrder(e.ID), "nothing finished", o.finishedBase.String()+" and "+o.finishedQuote.String())
 	}
 }
+
+// nothing is 0.
+var nothing amount.Amount
 
 // equalIn counts the comparison of an amount of an order.
 func (s *State) equalIn(c check, what string, id int64, expected, found *amount.Amount) bool {
@@ -120,6 +121,16 @@ func (s *State) equalIn(c check, what string, id int64, expected, found *amount.
 		s.example(c, what+" of "+s.nameOrder(id), expected.String(), found.String())
 	}
 	return false
+}
+
+// saysIn is equalIn for the text that tells the amount.
+func (s *State) saysIn(c check, what string, id int64, expected *amount.Amount, text event.Decimal) bool {
+	if expected.Is(text) {
+		s.pass(c)
+		return true
+	}
+	found := amount.Of(text)
+	return s.equalIn(c, what, id, expected, &found)
 }
 
 // progressed is an UPDATE: nothing happens, but the engine tells how far a
@@ -134,8 +145,8 @@ func (s *State) progressed(e *event.Order) {
 		s.fromWord(e, amount.Of(e.Frozen))
 		return
 	}
-	told := toldProgress(e)
-	if !s.checkOrder(e.ID, o, &told, told.frozen.Equal(o.frozen)) {
+	if !s.checkOrder(o, e, o.frozen.Is(e.Frozen)) {
+		told := toldProgress(e)
 		s.believe(o, &told)
 	}
 	s.retell(o, e)
@@ -149,10 +160,9 @@ func (s *State) retell(o *order, e *event.Order) {
 		s.update(o)
 		o.updateTime = e.UpdateTime
 	}
-	maker, taker := amount.Of(e.MakerFee), amount.Of(e.TakerFee)
-	if o.createTime != e.CreateTime || !o.makerFee.Same(&maker) || !o.takerFee.Same(&taker) {
+	if o.createTime != e.CreateTime || !o.makerFee.Is(e.MakerFee) || !o.takerFee.Is(e.TakerFee) {
 		s.orderChanged(o)
-		o.createTime, o.makerFee, o.takerFee = e.CreateTime, maker, taker
+		o.createTime, o.makerFee, o.takerFee = e.CreateTime, amount.Of(e.MakerFee), amount.Of(e.TakerFee)
 	}
 }
 
@@ -173,17 +183,17 @@ func toldProgress(e *event.Order) progress {
 		finishedQuote: amount.Of(e.FinishedQuote), finishedFee: amount.Of(e.FinishedFee), updateTime: e.UpdateTime}
 }
 
-func (s *State) checkOrder(id int64, o *order, told *progress, frozen bool) bool {
-	ok := s.equalIn(orderRemain, "remain", id, &o.remain, &told.remain)
-	ok = s.equalIn(orderFinishedBase, "finished_base", id, &o.finishedBase, &told.finishedBase) && ok
-	ok = s.equalIn(orderFinishedQuote, "finished_quote", id, &o.finishedQuote, &told.finishedQuote) && ok
-	ok = s.equalIn(orderFinishedFee, "finished_fee", id, &o.finishedFee, &told.finishedFee) && ok
+func (s *State) checkOrder(o *order, e *event.Order, frozen bool) bool {
+	ok := s.saysIn(orderRemain, "remain", o.id, &o.remain, e.Remain)
+	ok = s.saysIn(orderFinishedBase, "finished_base", o.id, &o.finishedBase, e.FinishedBase) && ok
+	ok = s.saysIn(orderFinishedQuote, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) && ok
+	ok = s.saysIn(orderFinishedFee, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) && ok
 	if frozen {
 		s.pass(orderFrozen)
 		return ok
 	}
 	if s.fail(orderFrozen) {
-		s.example(orderFrozen, "frozen of "+s.nameOrder(id), o.frozen.String(), told.frozen.String())
+		s.example(orderFrozen, "frozen of "+s.nameOrder(o.id), o.frozen.String(), amount.Of(e.Frozen).String())
 	}
 	return false
 }
@@ -255,26 +265,27 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 
 // finish is the end of an order: filled, cancelled or refused (wire 0.7).
 func (s *State) finish(e *event.Order) {
-	told := toldProgress(e)
+	remain, frozen := amount.Of(e.Remain), amount.Of(e.Frozen)
 	taking := s.op.put && !s.op.ended && s.op.taker == e.ID
-	inside := taking && (told.frozen.IsZero() || told.remain.IsZero()) ||
-		!taking && s.op.put && !s.op.ended && told.remain.IsZero()
+	inside := taking && (frozen.IsZero() || remain.IsZero()) ||
+		!taking && s.op.put && !s.op.ended && remain.IsZero()
 	if inside {
 		s.begin(stepFinish, 0, 0)
 	} else {
 		s.begin(stepCancel, 0, 0)
-		s.journal.words.push(word{order: e.ID, first: told.remain, frozen: told.frozen})
+		s.journal.words.push(word{order: e.ID, first: remain, frozen: frozen})
 		s.beginOperation()
 		taking = false
 	}
 	o := s.known(e.ID, e.UserID)
 	if o == nil {
-		s.finishUnknown(e, told.frozen, taking)
+		s.finishUnknown(e, frozen, taking)
 		return
 	}
-	held := told.frozen.Equal(o.frozen)
-	s.checkOrder(e.ID, o, &told, held || taking && told.frozen.IsZero())
+	held := o.frozen.Same(&frozen)
+	s.checkOrder(o, e, held || taking && frozen.IsZero())
 	if !held && !taking {
+		told := toldProgress(e)
 		s.believe(o, &told)
 	}
 	s.timeTaker(e)

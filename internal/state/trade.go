@@ -205,22 +205,22 @@ func (s *State) checkBest(m *match, maker *order) {
 // checkTold compares an order with what its first trade tells of it. The engine
 // freezes a taker's rest only when it rests.
 func (s *State) checkTold(o *order, e *event.Order, takes bool) {
-	told := toldProgress(e)
-	frozen := told.frozen.Equal(o.frozen)
+	frozen := o.frozen.Is(e.Frozen)
 	if takes {
-		frozen = told.frozen.IsZero()
+		frozen = nothing.Is(e.Frozen)
 	}
 	s.told(o, "user", e.UserID == o.user)
 	s.told(o, "side", e.Side == o.side)
 	s.told(o, "type", e.Type == o.kind)
-	s.told(o, "price", o.price.Equal(amount.Of(e.Price)))
-	s.told(o, "amount", o.amount.Equal(amount.Of(e.Amount)))
-	progressed := s.told(o, "remain", o.remain.Equal(told.remain))
+	s.told(o, "price", o.price.Is(e.Price))
+	s.told(o, "amount", o.amount.Is(e.Amount))
+	progressed := s.told(o, "remain", o.remain.Is(e.Remain))
 	progressed = s.told(o, "frozen", frozen) && progressed
-	progressed = s.told(o, "finished_base", o.finishedBase.Equal(told.finishedBase)) && progressed
-	progressed = s.told(o, "finished_quote", o.finishedQuote.Equal(told.finishedQuote)) && progressed
-	progressed = s.told(o, "finished_fee", o.finishedFee.Equal(told.finishedFee)) && progressed
+	progressed = s.told(o, "finished_base", o.finishedBase.Is(e.FinishedBase)) && progressed
+	progressed = s.told(o, "finished_quote", o.finishedQuote.Is(e.FinishedQuote)) && progressed
+	progressed = s.told(o, "finished_fee", o.finishedFee.Is(e.FinishedFee)) && progressed
 	if !progressed {
+		told := toldProgress(e)
 		if takes {
 			told.frozen = o.hold(told.remain)
 		}
@@ -250,15 +250,17 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			}
 			continue
 		}
-		base, quote, fee := amount.Of(e.FinishedBase), amount.Of(e.FinishedQuote), o.finishedFee
-		ok := s.equalIn(orders, "finished_base", o.id, &o.finishedBase, &base)
-		ok = s.equalIn(orders, "finished_quote", o.id, &o.finishedQuote, &quote) && ok
+		ok := s.saysIn(orders, "finished_base", o.id, &o.finishedBase, e.FinishedBase)
+		ok = s.saysIn(orders, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) && ok
 		if e.FinishedFee != nil {
-			fee = amount.Of(e.FinishedFee)
-			ok = s.equalIn(orders, "finished_fee", o.id, &o.finishedFee, &fee) && ok
+			ok = s.saysIn(orders, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) && ok
 		}
 		if !ok {
-			told := progress{remain: o.amount.Sub(base), finishedBase: base, finishedQuote: quote, finishedFee: fee, updateTime: o.updateTime}
+			told := progress{finishedBase: amount.Of(e.FinishedBase), finishedQuote: amount.Of(e.FinishedQuote), finishedFee: o.finishedFee, updateTime: o.updateTime}
+			if e.FinishedFee != nil {
+				told.finishedFee = amount.Of(e.FinishedFee)
+			}
+			told.remain = o.amount.Sub(told.finishedBase)
 			told.frozen = o.hold(told.remain)
 			s.believe(o, &told)
 		}
@@ -270,7 +272,11 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			s.expect(balances, false, m.t.ID, "balance's user", a.user, b.UserID)
 			continue
 		}
-		s.toldTotal(slot, amount.Of(b.Balance), balances)
+		if sum := a.total(); a.doubted || a.flags&totalKnown == 0 || !sum.Is(b.Balance) {
+			s.toldTotal(slot, amount.Of(b.Balance), balances)
+			continue
+		}
+		s.pass(balances)
 	}
 }
 
@@ -285,7 +291,7 @@ func (s *State) pay(m *match) {
 		}
 		s.update(o)
 		if o.kind == event.Limit {
-			s.holdFor(o, o.frozen.Sub(o.hold(m.amount)))
+			s.unhold(o, o.hold(m.amount))
 		}
 	}
 	s.addAvailable(m.slots[0], m.amount.Neg())
