@@ -105,8 +105,22 @@ func aliases(args []string) []string {
 	return args
 }
 
+// oneLine joins the lines of an error, such as pgx's for each attempt to connect.
 func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	var line strings.Builder
+	for part := range strings.Lines(text) {
+		part = strings.TrimSpace(part)
+		switch {
+		case part == "":
+			continue
+		case strings.HasSuffix(line.String(), ":"):
+			line.WriteByte(' ')
+		case line.Len() > 0:
+			line.WriteString("; ")
+		}
+		line.WriteString(part)
+	}
+	return line.String()
 }
 
 // output remembers that a write failed, so that a full disk cannot pass for a

@@ -158,3 +158,15 @@ func TestSignals(t *testing.T) {
 	send()
 	wait(hurry)
 }
+
+func TestErrorsAreOneLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain": "plain",
+		"cannot connect:\n\t127.0.0.1:1: refused\n\t127.0.0.1:2: no such role\n": "cannot connect: 127.0.0.1:1: refused; 127.0.0.1:2: no such role",
+		"a\r\n\r\nb": "a; b",
+	} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+}

@@ -202,7 +202,7 @@ func runCheck(ctx context.Context, c *call) error {
 	fmt.Fprintf(c.stdout, "Kafka cluster %s: %d brokers\n", cluster.ID, len(cluster.Brokers))
 	for _, t := range cluster.Topics {
 		if t.Err != nil {
-			fmt.Fprintf(c.stdout, "topic %s: %v; the daemon would wait for it\n", t.Name, t.Err)
+			fmt.Fprintf(c.stdout, "%v; the daemon would wait for it\n", t.Err)
 			continue
 		}
 		fmt.Fprintf(c.stdout, "topic %s: %d partitions\n", t.Name, len(t.Partitions))

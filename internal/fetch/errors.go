@@ -25,7 +25,7 @@ var ErrMalformed = errors.New("malformed answer")
 // a whole request. errors.Is sees through to the kafka.Error.
 type BrokerError struct {
 	Topic     string
-	Partition int32
+	Partition int32 // -1 where it is the topic as a whole
 	Offset    int64 // asked for; -1 where the request names none
 	Code      kafka.Error
 }
@@ -33,7 +33,10 @@ type BrokerError struct {
 func (e *BrokerError) Error() string {
 	where := "the broker refused the request"
 	if e.Topic != "" {
-		where = fmt.Sprintf("topic %s partition %d", e.Topic, e.Partition)
+		where = "topic " + e.Topic
+		if e.Partition >= 0 {
+			where += fmt.Sprintf(" partition %d", e.Partition)
+		}
 		if e.Offset >= 0 {
 			where += fmt.Sprintf(" offset %d", e.Offset)
 		}
