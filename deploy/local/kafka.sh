@@ -53,9 +53,10 @@ kafka_java() {
   java -XX:TieredStopAtLevel=1 -cp "$(kafka_classpath)" "$@"
 }
 
-# A cluster id is 16 random bytes, base64 for addresses, without padding.
+# A cluster id is 16 random bytes, base64 for addresses, without padding; without
+# its two signs, since Kafka's tool takes an id that begins with - for an option.
 kafka_cluster_id() {
-  head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='
+  head -c 16 /dev/urandom | base64 | tr '+/' 'Pp' | tr -d '='
 }
 
 kafka_properties() {
