@@ -61,7 +61,7 @@ func (w *worker) arm(ctx context.Context) error {
 	return nil
 }
 
-// rearm asks for what follows, while the batch is being written.
+// rearm asks for what follows.
 func (w *worker) rearm(ctx context.Context, f *fetcher) {
 	if w.cluster != nil {
 		w.start(ctx, f)
