@@ -92,7 +92,9 @@ func (c *cluster) create(name string, partitions int32, configs ...string) {
 	c.t.Helper()
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
-	for _, kv := range append(configs, "max.message.bytes=20971520") {
+	// Records of tests are old: the broker's next look at retention, every ten
+	// seconds, would take them.
+	for _, kv := range append(configs, "max.message.bytes=20971520", "retention.ms=-1") {
 		k, v, _ := strings.Cut(kv, "=")
 		config := kmsg.NewCreateTopicsRequestTopicConfig()
 		config.Name, config.Value = k, &v
