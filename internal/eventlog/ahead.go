@@ -155,19 +155,19 @@ func (f *filler) record(r *Record) error {
 		b.bytes = make([]byte, 0, max(n, batchBytes))
 	}
 	b.items = append(b.items, item{Record: Record{
-		Offset: r.Offset, Time: r.Time, Key: b.keep(r.Key), Value: b.keep(r.Value), Headers: b.keep(r.Headers),
+		Offset: r.Offset, Time: r.Time, Key: keep(&b.bytes, r.Key), Value: keep(&b.bytes, r.Value), Headers: keep(&b.bytes, r.Headers),
 	}, last: r.Offset})
 	return f.took(r.Offset)
 }
 
-// keep copies bytes into the batch, which has room for them.
-func (b *batch) keep(v []byte) []byte {
+// keep copies bytes into a buffer, which has room for them.
+func keep(buffer *[]byte, v []byte) []byte {
 	if v == nil {
 		return nil
 	}
-	at := len(b.bytes)
-	b.bytes = append(b.bytes, v...)
-	return b.bytes[at:len(b.bytes):len(b.bytes)]
+	at := len(*buffer)
+	*buffer = append(*buffer, v...)
+	return (*buffer)[at:len(*buffer):len(*buffer)]
 }
 
 // gap takes a range without records, both ends included.

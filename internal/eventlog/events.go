@@ -122,15 +122,7 @@ func (d *decoding) Record(r *Record) error {
 		// What the events before point into stays with them.
 		c.bytes = make([]byte, 0, max(need, 2*cap(c.bytes), 16<<10))
 	}
-	keep := func(v []byte) []byte {
-		if v == nil {
-			return nil
-		}
-		at := len(c.bytes)
-		c.bytes = append(c.bytes, v...)
-		return c.bytes[at:len(c.bytes):len(c.bytes)]
-	}
-	e.Record = Record{Offset: r.Offset, Time: r.Time, Key: keep(r.Key), Value: keep(r.Value), Headers: keep(r.Headers)}
+	e.Record = Record{Offset: r.Offset, Time: r.Time, Key: keep(&c.bytes, r.Key), Value: keep(&c.bytes, r.Value), Headers: keep(&c.bytes, r.Headers)}
 	e.Last, e.Reason = r.Offset, ""
 	return d.handOn()
 }

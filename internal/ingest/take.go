@@ -42,7 +42,7 @@ func (w *worker) takeBatch(ctx context.Context, f *fetcher) error {
 		return err
 	}
 	if !more && w.batch.Records() < smallBatch {
-		linger(ctx, began.Add(pace))
+		sleep(ctx, time.Until(began.Add(pace)))
 	}
 	return nil
 }
@@ -55,15 +55,6 @@ const (
 	pace       = 20 * time.Millisecond
 	smallBatch = 1000
 )
-
-func linger(ctx context.Context, until time.Time) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
 
 // giveBack has the loop meet an answer again. There is room for it, since it came
 // from there.

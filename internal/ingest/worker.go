@@ -25,8 +25,8 @@ const maxWait = 500 * time.Millisecond
 const maxBatchBytes = 8 << 20
 
 // worker has its partitions, its connection and its buffers to itself: fetch,
-// decode, write, over and over. While the server digests a batch, the next is
-// on its way from Kafka.
+// decode, write, over and over. Of a backlog the next answer is on its way from
+// Kafka while the server digests a batch.
 type worker struct {
 	*Daemon
 	id         int
@@ -262,14 +262,7 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 func (w *worker) beat() { w.turned.Store(time.Now().Unix()) }
 
 // pause waits a little, so that trouble is not met with a busy loop.
-func (w *worker) pause(ctx context.Context) {
-	timer := time.NewTimer(300 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+func (w *worker) pause(ctx context.Context) { sleep(ctx, 300*time.Millisecond) }
 
 // close gives up what the worker holds.
 func (w *worker) close() {
