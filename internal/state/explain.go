@@ -11,7 +11,7 @@ import (
 type ways struct {
 	q    *question
 	by   []tally // the first is nothing, as it is now
-	of   []int   // which one each answer is
+	of   [][]int // which ones each answer allows
 	fits []bool  // it is part of an explanation
 }
 
@@ -19,8 +19,10 @@ type ways struct {
 // looked at; older questions than that stay as they are.
 const maxWays = 4096
 
-// waysOf lists the ways of a question; k is the account's place in it.
-func waysOf(q *question, k int, split bool) *ways {
+// waysOf lists the ways of a question; k is the account's place in it. Again is
+// whether the engine may be telling again what it told in a forgotten payment
+// against the state's reckoning.
+func waysOf(q *question, k int, split, again bool) *ways {
 	now, _ := q.run(q.now)
 	w := &ways{q: q, by: make([]tally, 1)}
 	for _, a := range q.answers {
@@ -30,15 +32,25 @@ func waysOf(q *question, k int, split bool) *ways {
 			by.frozen = then[k].frozen.Sub(now[k].frozen)
 			by.available = by.available.Sub(by.frozen)
 		}
-		i := slices.IndexFunc(w.by, func(t tally) bool { return t.available.Equal(by.available) && t.frozen.Equal(by.frozen) })
-		if i < 0 {
-			i = len(w.by)
-			w.by = append(w.by, by)
+		of := []int{w.way(by)}
+		for i := int(a.from); again && i < int(a.to); i++ {
+			if d := &q.ops[i]; d.kind == stepPayment && d.slot == q.slots[k].slot && !d.off.IsZero() {
+				of = append(of, w.way(tally{by.available.Add(d.off), by.frozen}))
+			}
 		}
-		w.of = append(w.of, i)
+		w.of = append(w.of, of)
 	}
 	w.fits = make([]bool, len(w.by))
 	return w
+}
+
+func (w *ways) way(by tally) int {
+	i := slices.IndexFunc(w.by, func(t tally) bool { return t.available.Equal(by.available) && t.frozen.Equal(by.frozen) })
+	if i < 0 {
+		i = len(w.by)
+		w.by = append(w.by, by)
+	}
+	return i
 }
 
 // explanation looks for the ways that together make up for a difference.
@@ -69,9 +81,7 @@ func (e *explanation) search(i int, need tally, changes int) {
 }
 
 // learn compares what the engine tells of a doubted account with what the
-// answers would make of it. Several questions may be about it: what is kept is
-// every answer that together with some of the others explains it. frozen is nil
-// where only the total is told.
+// answers would make of it. frozen is nil where only the total is told.
 func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	a := &s.accounts[slot]
 	need := tally{available: total.Sub(a.total())}
@@ -79,26 +89,8 @@ func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 		need.frozen = frozen.Sub(a.frozen)
 		need.available = need.available.Sub(need.frozen)
 	}
-	e := &explanation{}
-	for i, count := len(s.questions)-1, 1; i >= 0; i-- {
-		q := s.questions[i]
-		k := q.slotAt(slot)
-		if !q.open() || k < 0 || q.slots[k].settled {
-			continue
-		}
-		w := waysOf(q, k, frozen != nil)
-		if count *= len(w.by); count > maxWays {
-			break
-		}
-		e.asked = append(e.asked, w)
-	}
-	slices.Reverse(e.asked)
-	e.path = make([]int, len(e.asked))
-	e.search(0, need, 0)
-	if e.fewest != nil {
-		for i, w := range e.asked {
-			s.narrow(w, e.fewest[i])
-		}
+	if !s.explain(slot, need, frozen != nil, false) {
+		s.explain(slot, need, frozen != nil, true)
 	}
 	if !total.Equal(s.accounts[slot].total()) {
 		for _, q := range s.questions {
@@ -110,15 +102,44 @@ func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	s.closeAnswered()
 }
 
+// explain looks for answers that make up for a difference. Several questions
+// may be about the account: what is kept is every answer that together with
+// some of the others explains it.
+func (s *State) explain(slot int32, need tally, split, again bool) bool {
+	e := &explanation{}
+	for i, count := len(s.questions)-1, 1; i >= 0; i-- {
+		q := s.questions[i]
+		k := q.slotAt(slot)
+		if !q.open() || k < 0 || q.slots[k].settled {
+			continue
+		}
+		w := waysOf(q, k, split, again)
+		if count *= len(w.by); count > maxWays {
+			break
+		}
+		e.asked = append(e.asked, w)
+	}
+	slices.Reverse(e.asked)
+	e.path = make([]int, len(e.asked))
+	e.search(0, need, 0)
+	if e.fewest == nil {
+		return false
+	}
+	for i, w := range e.asked {
+		s.narrow(w, e.fewest[i])
+	}
+	return true
+}
+
 // narrow drops the answers that are part of no explanation, and changes the
 // state over to the chosen way.
 func (s *State) narrow(w *ways, chosen int) {
 	var kept, these []answer
 	for i, a := range w.q.answers {
-		if w.fits[w.of[i]] {
+		if slices.ContainsFunc(w.of[i], func(way int) bool { return w.fits[way] }) {
 			kept = append(kept, a)
 		}
-		if w.of[i] == chosen {
+		if slices.Contains(w.of[i], chosen) {
 			these = append(these, a)
 		}
 	}

@@ -68,13 +68,16 @@ func (s *State) answer(q *question, a answer) {
 			s.answerOrder(q, d, a)
 		}
 		if d.kind == stepPayment && q.now.keeps(i) != a.keeps(i) {
-			change := d.change
+			change, times := d.change, int64(1)
 			if !a.keeps(i) {
-				change = change.Neg()
+				change, times = change.Neg(), -1
 			}
 			asset := s.accounts[d.slot].asset
 			total[asset] = total[asset].Sub(change)
 			m := s.keepMoney(asset)
+			if slices.Contains(d.counted, paymentBalance) {
+				m.AdoptedTimes += times
+			}
 			if d.change.Sign() >= 0 {
 				m.Deposits = m.Deposits.Add(change)
 			} else {

@@ -149,25 +149,14 @@ func (q *question) bestOf(answers []answer) answer {
 
 // run reckons what the accounts are after the operations by an answer, and
 // counts what the engine told otherwise on the way: in forgotten operations,
-// and those before, that is what was found when they were read.
+// and those before, that is what was found when they were read. What a forgotten
+// operation told of a balance is forgotten with it.
 func (q *question) run(a answer) (after []tally, misses int) {
 	after = make([]tally, len(q.slots))
-	told := make([]tally, len(q.slots)) // what is believed on the way
 	for k := range q.slots {
 		after[k] = q.slots[k].before
-		told[k] = q.slots[k].before
 	}
-	kept := told // what is believed where the forgotten operations end
-	move := func(forgotten bool, slot int32, available, frozen amount.Amount) *tally {
-		k := q.slotAt(slot)
-		for i, t := range []*tally{&told[k], &after[k]} {
-			if i == 0 || !forgotten {
-				t.available.Plus(&available)
-				t.frozen.Plus(&frozen)
-			}
-		}
-		return &told[k]
-	}
+	at := after // where the operation is done: those to be forgotten are done apart
 	later := q.twice(a) && int(a.from) > q.before
 	for i := range q.ops {
 		d := &q.ops[i]
@@ -176,38 +165,43 @@ func (q *question) run(a answer) (after []tally, misses int) {
 		if !asked && len(d.fails) > 0 {
 			misses++
 		}
-		forgotten := !a.keeps(i)
-		if forgotten && !asked {
+		if !a.keeps(i) && !asked {
 			continue
 		}
 		if later && i == int(a.from) {
-			kept = slices.Clone(told)
+			at = slices.Clone(after)
 		}
 		if later && i == int(a.to) {
-			told = kept
+			at = after
 		}
-		fits := true
-		switch d.kind {
-		case stepPayment:
-			t := move(forgotten, d.slot, d.change, amount.Amount{})
-			fits = !q.slots[q.slotAt(d.slot)].known || d.believe(t)
-		case stepTransfer:
-			move(forgotten, d.slot, d.change.Neg(), amount.Amount{})
-			move(forgotten, d.other, d.change, amount.Amount{})
-		case stepCancel:
-			if d.o == nil || q.cancels(a, d.order) < i {
-				fits = false
-				break
-			}
-			fits = d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
-			move(forgotten, d.o.holds(), d.o.frozen, d.o.frozen.Neg())
-		case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
-		}
-		if asked && !fits {
+		if fits := q.do(i, a, at); asked && !fits {
 			misses++
 		}
 	}
 	return after, misses
+}
+
+// do does an operation on the accounts, and reports whether what it told was so.
+func (q *question) do(i int, a answer, at []tally) bool {
+	switch d := &q.ops[i]; d.kind {
+	case stepPayment:
+		k := q.slotAt(d.slot)
+		at[k].available.Plus(&d.change)
+		return d.believe(&at[k]) || !q.slots[k].known
+	case stepTransfer:
+		at[q.slotAt(d.slot)].available.Minus(&d.change)
+		at[q.slotAt(d.other)].available.Plus(&d.change)
+	case stepCancel:
+		if d.o == nil || q.cancels(a, d.order) < i {
+			return false
+		}
+		t := &at[q.slotAt(d.o.holds())]
+		t.available.Plus(&d.o.frozen)
+		t.frozen.Minus(&d.o.frozen)
+		return d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
+	case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
+	}
+	return true
 }
 
 // believe compares a payment with what is known before it is believed, and then
@@ -278,11 +272,12 @@ func (s *State) setQuestions(asked []*question) {
 
 // dropQuestions forgets what was asked at an offset or later, and what was
 // answered, since the records there have been undone. But a crash that no id
-// shows is a fact, also where it was a forgotten record that showed it.
-func (s *State) dropQuestions(offset int64) {
+// shows is a fact, also where it was a forgotten record that showed it; only
+// those from again on are looked at again, since they may not be forgotten.
+func (s *State) dropQuestions(offset, again int64) {
 	var left []*question
 	for _, q := range s.questions {
-		if q.offset >= offset && (!q.silent || q.ops[len(q.ops)-1].offset >= offset) {
+		if q.offset >= offset && (!q.silent || q.offset >= again || q.ops[len(q.ops)-1].offset >= offset) {
 			if q.silent { // its operations are looked at again
 				s.takeBack(rewind, q.offset)
 			}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/thaliumx/persistor/internal/amount"
 )
 
 // A rewind: the engine has crashed, and goes on from an earlier state, since
@@ -58,7 +60,10 @@ func (s *State) rewindTo(id int64) check {
 		}
 		r.undo()
 	}
-	after := len(q.ops)
+	after, again := len(q.ops), s.next
+	if after > 0 {
+		again = q.ops[after-1].offset
+	}
 	// Then what came before: of those it is open whether the engine knew them.
 	for s.journal.records.len() > 0 && len(q.ops) < after+maxDoubts {
 		kind := s.journal.records.last().kind
@@ -74,7 +79,7 @@ func (s *State) rewindTo(id int64) check {
 	q.before = len(q.ops) - after
 	r.finish()
 	q.offset = s.next
-	s.dropQuestions(s.journal.offsetAfterLast())
+	s.dropQuestions(s.journal.offsetAfterLast(), again)
 	s.settle()
 	s.decide(q)
 	s.redo(q)
@@ -193,9 +198,10 @@ type doubt struct {
 	offset int64
 	kind   step
 	word
-	o       *order  // a copy of what a cancel ended, if it was open
-	fails   []check // when it was read
-	counted []check // of them, and of those when it was done again, what counts while it is not forgotten
+	o       *order        // a copy of what a cancel ended, if it was open
+	off     amount.Amount // what a payment told of the balance beyond what was reckoned when it was read
+	fails   []check       // when it was read
+	counted []check       // of them, and of those when it was done again, what counts while it is not forgotten
 }
 
 // redo does again what the engine knows by the answer that a question has.

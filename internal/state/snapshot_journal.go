@@ -109,6 +109,7 @@ func (s *State) codeQuestion(c *codec, q *question) {
 		}
 		s.codeWord(c, &d.word)
 		s.codeOrderAt(c, &d.o)
+		c.amounts(&d.off)
 		list(c, &d.fails, func(k *check) { small(c, k, checkCount-1) })
 		list(c, &d.counted, func(k *check) { small(c, k, checkCount-1) })
 	})

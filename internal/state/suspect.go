@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/thaliumx/persistor/internal/amount"
@@ -215,6 +216,14 @@ func (s *State) doubtAt(at uint64) doubt {
 	from, to := s.span(at, func(e *entry) uint64 { return e.fails }, j.fails.head)
 	for i := from; i < to; i++ {
 		d.fails = append(d.fails, *j.fails.at(i))
+	}
+	if slices.Contains(d.fails, paymentBalance) {
+		from, to = s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
+		for i := from; i < to; i++ {
+			if b := j.accounts.at(i); b.slot == d.slot {
+				d.off = d.total.Sub(d.change).Sub(b.total())
+			}
+		}
 	}
 	from, to = s.span(at, func(e *entry) uint64 { return e.lives }, j.lives.head)
 	for i := from; i < to; i++ {
