@@ -39,7 +39,7 @@ func TestCommitUnanswered(t *testing.T) {
 		harness.Until(t, drainTime, "the commits of all workers wait for the standby", func() bool {
 			var all, waiting int
 			err := admin.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE wait_event = 'SyncRep') FROM pg_stat_activity
-				WHERE application_name = 'persistor' AND query LIKE 'SELECT dingir.advance(%' AND xact_start IS NOT NULL`).Scan(&all, &waiting)
+				WHERE application_name = 'persistor' AND (query LIKE 'BEGIN;SELECT dingir.advance(%' OR query = 'COMMIT') AND xact_start IS NOT NULL`).Scan(&all, &waiting)
 			if err != nil || waiting == 0 || waiting != all {
 				return false
 			}

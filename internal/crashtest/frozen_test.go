@@ -23,6 +23,7 @@ func TestFrozenOwner(t *testing.T) {
 		{"fetched", false},
 		{"sending", true},
 		{"copied", true},
+		{"counted", true},
 		{"committed", false},
 	} {
 		t.Run(test.window, func(t *testing.T) {

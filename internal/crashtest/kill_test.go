@@ -16,6 +16,7 @@ func TestKill(t *testing.T) {
 		"fetched",   // records are in memory
 		"sending",   // the ledger's moves are sent, no row
 		"copied",    // all rows are sent but those of the last table
+		"counted",   // all rows are there, COMMIT is not sent
 		"committed", // the rows are stored, the group does not know
 	} {
 		t.Run(window, func(t *testing.T) {

@@ -2,11 +2,54 @@ package store
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/testenv"
 )
+
+// BenchmarkWrite stores batches of transfers, of which no two are the same.
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []int{1, 100, 20_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			ctx := b.Context()
+			o := Options{URL: testenv.Database(b), SynchronousCommit: true}
+			if _, err := Migrate(ctx, o); err != nil {
+				b.Fatal(err)
+			}
+			conn, err := Connect(ctx, o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close(context.WithoutCancel(ctx))
+			if err := Begin(ctx, conn, "p.internaltransfer", 0, "cluster", [16]byte{1}, 0); err != nil {
+				b.Fatal(err)
+			}
+			batch, move, log := NewBatch(), transfer(5), Log{"p.internaltransfer", 1, 0}
+			next := int64(0)
+			for b.Loop() {
+				b.StopTimer()
+				batch.Reset()
+				p := batch.Partition(log, next, 0)
+				for range size {
+					hash := int64(xxhash.Sum64(fmt.Append(nil, next)))
+					batch.Record(p, next, hash)
+					batch.Transfer(Source{1, 0, next, hash}, move)
+					next++
+				}
+				b.StartTimer()
+				if err := Write(ctx, conn, batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
 
 // BenchmarkSegment archives a recorded run of unifyevents over and over, in
 // batches of the daemon's size.

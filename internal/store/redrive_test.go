@@ -21,7 +21,7 @@ func TestRedriveOfARowThatTheDatabaseDrops(t *testing.T) {
 	r.exec(`CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`)
 	r.exec("CREATE TRIGGER drop_it BEFORE INSERT ON dingir.internal_transfers FOR EACH ROW EXECUTE FUNCTION drop_it()")
 	_, err := Redrive(t.Context(), r.conn, id, decode)
-	if dropped, ok := errors.AsType[*droppedError](err); !ok || dropped.sent != 1 || dropped.stored != 0 {
+	if dropped, ok := errors.AsType[*droppedError](err); !ok || dropped.sent != 1 || dropped.taken != 0 {
 		t.Errorf("%v, want that the row was dropped", err)
 	}
 	r.equal(1, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL")

@@ -35,25 +35,6 @@ func TestTextsOfTheStateComeAsTheyAre(t *testing.T) {
 	}
 }
 
-// Where rows of a batch were dropped the ledger goes back, and the state that was
-// written with them is ahead of it: the same batch must not be written again.
-func TestTheStateBehindDroppedRows(t *testing.T) {
-	r := newRig(t)
-	log := r.begin("p.unifyevents", 0, 0)
-	r.exec(`CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-		CREATE TRIGGER drop_it BEFORE INSERT ON dingir.internal_transfers FOR EACH ROW EXECUTE FUNCTION drop_it()`)
-	b := holding(log, "ETH")
-	if err := Write(t.Context(), r.conn, b); Classify(err) != Unknown {
-		t.Fatalf("%v, want an error that halts", err)
-	}
-	if err := Write(t.Context(), r.conn, b); Classify(err) != Fenced {
-		t.Errorf("%v, want a fence: the tables are ahead", err)
-	}
-	if pos := r.position(log.Topic, 0); pos.Next != 0 || pos.High != 1 {
-		t.Errorf("the ledger says %+v", pos)
-	}
-}
-
 // The state is that of one topic, also where two write their first at once.
 func TestTheStateHasOneOwner(t *testing.T) {
 	r := newRig(t)

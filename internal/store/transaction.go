@@ -1,9 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -22,23 +22,22 @@ import (
 // that the server works on the first while the next is on its way.
 const copyChunk = 64 << 10
 
-// transact writes the batch as one message: the ledger's moves, then one COPY a
-// table. A simple query of several statements is one implicit transaction: an
-// error anywhere rolls all of it back, and the connection stays usable. All is
-// sent before anything is read, which halves the time of small batches and is
-// safe, since the server answers nothing big and skips what is left of a COPY
-// that it has refused.
+// transact writes the batch in one transaction: the ledger's moves, then one COPY
+// a table, all in one message. All is sent before anything is read, which halves
+// the time of small batches and is safe, since the server answers nothing big and
+// skips what is left of a COPY that it has refused. COMMIT is a message of its
+// own: a trigger can drop rows without an error, so first the server's counts of
+// them must be those of the batch.
 //
-// nil means committed. A *pgconn.PgError means rolled back. Any other error
-// leaves the outcome unknown and the connection broken.
+// nil means committed. With any other outcome but a broken connection it is rolled
+// back; with that the outcome is unknown.
 func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 	pg := conn.PgConn()
 	stop := context.AfterFunc(ctx, func() { _ = pg.Conn().SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
 	streams := b.streams()
-	pg.Frontend().SendQuery(&pgproto3.Query{String: statements(b, streams)})
-	if err := pg.Frontend().Flush(); err != nil {
+	if err := query(pg, statements(b, streams)); err != nil {
 		return broken(ctx, conn, fmt.Errorf("send a batch of %d records: %w", b.records, err))
 	}
 	failpoint.Hit("sending")
@@ -50,9 +49,25 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 			return broken(ctx, conn, fmt.Errorf("copy %d rows into dingir.%s: %w", b.rows[id].n, tables[id].name, err))
 		}
 	}
-	refused, err := receive(conn, b, streams) //nolint:contextcheck // ctx ends it through the deadline above
+	copied, refused, err := receive(pg) //nolint:contextcheck // ctx ends it through the deadline above
+	if err == nil && refused == nil {
+		refused, err = b.dropped(ctx, conn, streams, copied)
+	}
 	if err != nil {
-		return broken(ctx, conn, fmt.Errorf("wait for the commit of %d records: %w", b.records, err))
+		return broken(ctx, conn, fmt.Errorf("write %d records: %w", b.records, err))
+	}
+	end := "ROLLBACK"
+	if refused == nil {
+		failpoint.Hit("counted")
+		end = "COMMIT"
+	}
+	if err = query(pg, end); err == nil {
+		var late error
+		_, late, err = receive(pg) //nolint:contextcheck // as above
+		refused = cmp.Or(refused, late)
+	}
+	if err != nil {
+		return broken(ctx, conn, fmt.Errorf("wait for the %s of %d records: %w", end, b.records, err))
 	}
 	if !stop() { // the deadline may have been set behind the last answer
 		return broken(ctx, conn, context.Cause(ctx))
@@ -60,39 +75,7 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 	if refused == nil {
 		failpoint.Hit("committed")
 	}
-	var dropped *droppedError
-	if errors.As(refused, &dropped) {
-		return takeBack(ctx, conn, b, refused)
-	}
 	return refused
-}
-
-// droppedError says that the server stored fewer rows than it was sent and
-// committed all the same, as with a trigger that returns NULL.
-type droppedError struct {
-	table        string
-	sent, stored int64
-}
-
-// Error says so.
-func (e *droppedError) Error() string {
-	return fmt.Sprintf("copy %d rows into dingir.%s: the server stored %d; does a trigger drop rows?", e.sent, e.table, e.stored)
-}
-
-// takeBack moves the ledger back to where the batch began, since rows of it are
-// missing: they are written again, and those that are there are merged. It counts
-// as an operator's move: the state that was written with the batch does not come
-// back with it.
-func takeBack(ctx context.Context, conn *pgx.Conn, b *Batch, cause error) error {
-	for _, p := range sorted(b.progress) {
-		_, err := conn.Exec(ctx, `UPDATE dingir.ledger SET next_offset = $1, moves = moves + 1
-			WHERE topic = $2 AND partition = $3 AND topic_id = $4 AND next_offset = $5`, p.Expected, p.Topic, p.Partition, p.TopicID, p.Next)
-		if err != nil {
-			return &undecided{fmt.Errorf("%w; the ledger has moved from offset %d to %d of %s partition %d all the same, and cannot be moved back: %w",
-				cause, p.Expected, p.Next, p.Topic, p.Partition, err)}
-		}
-	}
-	return &undecided{cause}
 }
 
 // broken closes a connection whose state is unknown.
@@ -122,6 +105,7 @@ func (b *Batch) streams() []tableID {
 // state.
 func statements(b *Batch, streams []tableID) string {
 	var s strings.Builder
+	s.WriteString("BEGIN;")
 	for _, p := range sorted(b.progress) {
 		last, hash := "NULL", "NULL"
 		if p.hasLast {
@@ -188,40 +172,36 @@ func sendCopy(conn net.Conn, stream []byte) error {
 	return err
 }
 
-// receive reads the answers to a batch. refused is the server's error; err says
-// that the connection failed.
-func receive(conn *pgx.Conn, b *Batch, streams []tableID) (refused, err error) {
-	var copied int
+// query sends one message of statements.
+func query(pg *pgconn.PgConn, text string) error {
+	pg.Frontend().SendQuery(&pgproto3.Query{String: text})
+	return pg.Frontend().Flush()
+}
+
+// receive reads the answers to one message: how many rows each COPY took.
+// refused is the server's error; err says that the connection failed.
+func receive(pg *pgconn.PgConn) (copied []int64, refused, err error) {
 	for {
-		message, err := conn.PgConn().ReceiveMessage(context.Background())
+		message, err := pg.ReceiveMessage(context.Background())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		switch m := message.(type) {
 		case *pgproto3.ErrorResponse:
 			e := pgconn.ErrorResponseToPgError(m)
-			refused = e // also where rows were dropped before: nothing of it is committed
+			refused = e
 			if e.Severity == "FATAL" || e.Severity == "PANIC" {
 				// The session is over. Whether the transaction is committed the
 				// server does not say.
-				return nil, e
+				return nil, nil, e
 			}
 		case *pgproto3.CommandComplete:
 			tag := pgconn.NewCommandTag(string(m.CommandTag))
-			if !strings.HasPrefix(tag.String(), "COPY") {
-				continue
-			}
-			id := streams[copied]
-			copied++
-			// The tables of notes leave out what is noted already.
-			if id < gapsTable && tag.RowsAffected() != int64(b.rows[id].n) {
-				refused = &droppedError{tables[id].name, int64(b.rows[id].n), tag.RowsAffected()}
+			if strings.HasPrefix(tag.String(), "COPY") {
+				copied = append(copied, tag.RowsAffected())
 			}
 		case *pgproto3.ReadyForQuery:
-			if refused == nil && copied != len(streams) {
-				return nil, errors.New("the server ended a batch before its last COPY")
-			}
-			return refused, nil
+			return copied, refused, nil
 		}
 	}
 }
