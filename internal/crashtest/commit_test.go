@@ -31,21 +31,23 @@ func TestCommitUnanswered(t *testing.T) {
 	p := s.Start(smallBatches, manySnapshots)
 	s.WaitDrained(drainTime)
 	conn := s.Connect()
-	for range sized(3, 20) {
+	// unanswered has what produce produces written and its commits not answered.
+	unanswered := func(produce func(), all func() bool) {
+		t.Helper()
 		execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
 		execute("SELECT pg_reload_conf()")
-		s.supply(2000)
+		produce()
 		polls := 0
 		harness.Until(t, drainTime, "the commits of all workers wait for the standby", func() bool {
-			var all, waiting int
+			var writing, waiting int
 			err := admin.QueryRow(t.Context(), `SELECT count(*), count(*) FILTER (WHERE wait_event = 'SyncRep') FROM pg_stat_activity
-				WHERE application_name = 'persistor' AND (query LIKE 'BEGIN;SELECT dingir.advance(%' OR query = 'COMMIT') AND xact_start IS NOT NULL`).Scan(&all, &waiting)
-			if err != nil || waiting == 0 || waiting != all {
+				WHERE application_name = 'persistor' AND (query LIKE 'BEGIN;SELECT dingir.advance(%' OR query = 'COMMIT') AND xact_start IS NOT NULL`).Scan(&writing, &waiting)
+			if err != nil || waiting == 0 || waiting != writing {
 				return false
 			}
-			// Its worker may be caught in a batch without it: then the next round.
+			// A worker may be caught in a batch without what is wanted: then the next round.
 			polls++
-			return s.unifyHeld(conn) || polls > 50
+			return all() || polls > 50
 		})
 		before, _ := p.Metric("persistor_commits_total", `result="retry"`)
 		var cut int
@@ -62,6 +64,21 @@ func TestCommitUnanswered(t *testing.T) {
 		s.WaitDrained(drainTime)
 		s.account()
 	}
+	for range sized(3, 20) {
+		unanswered(func() { s.supply(2000) }, func() bool { return s.unifyHeld(conn) })
+	}
+	// Ids that it brought with other content count.
+	user := func(key string) harness.Record {
+		return harness.Record{Topic: "registeruser", Key: []byte{}, Value: fmt.Appendf(nil, `{"user_id":4000000000,"l1_address":"0x","l2_pubkey":"%s"}`, key)}
+	}
+	s.Produce(user("0x1"))
+	s.WaitDrained(drainTime)
+	before, _ := p.Metric("persistor_conflicts_total")
+	unanswered(func() { s.Produce(user("0x2")) }, func() bool { return true })
+	harness.Until(t, drainTime, "the conflict is counted", func() bool {
+		after, _ := p.Metric("persistor_conflicts_total")
+		return after == before+1
+	})
 	// Each batch whose commit was not answered was found to be stored.
 	if n, _ := p.Metric("persistor_commits_total", `result="fenced"`); n == 0 {
 		t.Error("no commit was found to have got through")

@@ -87,7 +87,6 @@ func (w *worker) stored(ctx context.Context, took time.Duration) {
 	}
 	for _, progress := range w.batch.Progress() {
 		p := w.partitionOf(progress.Log)
-		w.metrics.stored(p, progress)
 		p.moved(progress.Next)
 		w.committer.moved(p, progress.Next)
 		p.archived = max(p.archived, progress.Next)
@@ -96,15 +95,23 @@ func (w *worker) stored(ctx context.Context, took time.Duration) {
 				delete(p.poison, offset)
 			}
 		}
+	}
+	if w.oldest > 0 {
+		w.rates.add(w.batch.Records(), took, time.Since(time.UnixMilli(w.oldest)))
+	}
+	w.count(ctx)
+}
+
+// count counts what a committed batch brought, and wakes who waits for that.
+func (w *worker) count(ctx context.Context) {
+	for _, progress := range w.batch.Progress() {
+		w.metrics.stored(w.partitionOf(progress.Log), progress)
 		if len(progress.Rejected) > 0 {
 			w.Options.Rejected()
 		}
 	}
 	w.Options.Stored()
 	w.metrics.batch(w.batch.Records(), w.oldest)
-	if w.oldest > 0 {
-		w.rates.add(w.batch.Records(), took, time.Since(time.UnixMilli(w.oldest)))
-	}
 	w.conflicts.look(ctx, w.conn, w.batch, w.decoder.ids)
 }
 
@@ -165,9 +172,7 @@ func (w *worker) fenced(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, progress := range w.batch.Progress() {
-		w.metrics.stored(w.partitionOf(progress.Log), progress)
-	}
+	w.count(ctx)
 	return nil
 }
 
