@@ -75,6 +75,11 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 			return err
 		}
 	}
+	if pos.Next > max(p.committed, pos.First) {
+		if err := w.conflicts.raise(ctx, conn, p.topic); err != nil {
+			return err
+		}
+	}
 	if pos.Next != p.committed {
 		p.stuck = false // an operator moved it
 	}

@@ -53,17 +53,43 @@ var identified = map[string]struct{ highest, other string }{
 // the floor. Topics that others read as well are asked about always.
 func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn, whole map[string]bool) error {
 	fresh := map[string]*seen{}
-	for topic, q := range identified {
-		s := &seen{pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
-		if err := conn.QueryRow(ctx, q.highest).Scan(&s.floor); err != nil {
-			return fmt.Errorf("look for the highest id of %s: %w", topic, err)
+	for topic := range identified {
+		floor, err := highest(ctx, conn, topic)
+		if err != nil {
+			return err
 		}
-		fresh[topic] = s
+		fresh[topic] = &seen{floor: floor, pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
 	}
 	c.mu.Lock()
 	c.seen = fresh
 	c.mu.Unlock()
 	return nil
+}
+
+// raise moves a topic's floor up to what is stored now: a former owner has stored
+// a batch since we began.
+func (c *conflicts) raise(ctx context.Context, conn *pgx.Conn, topic string) error {
+	if identified[topic].highest == "" {
+		return nil
+	}
+	floor, err := highest(ctx, conn, topic)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.seen[topic]; s != nil {
+		s.floor = max(s.floor, floor)
+	}
+	return nil
+}
+
+// highest is the highest id that is stored.
+func highest(ctx context.Context, conn *pgx.Conn, topic string) (id int64, err error) {
+	if err = conn.QueryRow(ctx, identified[topic].highest).Scan(&id); err != nil {
+		return 0, fmt.Errorf("look for the highest id of %s: %w", topic, err)
+	}
+	return id, nil
 }
 
 // forget has every id asked about until begin.

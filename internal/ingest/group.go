@@ -182,8 +182,7 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 	list := d.assignment(gen)
 	d.assign(list, int(gen.ID))
 	committer := newCommitter(gen, d.log)
-	whole := wholeTopics(list, shape, d.Options.Kafka.TopicPrefix)
-	d.beginConflicts(take, whole)
+	d.beginConflicts(take, list, wholeTopics(list, shape, d.Options.Kafka.TopicPrefix))
 
 	if d.keeper != nil && d.keeperFor(list) == nil {
 		d.keeper.Release()
@@ -225,16 +224,29 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 }
 
 // beginConflicts sets the floor of ids; without a database the workers wait
-// anyway, and until it is set every id is asked about.
-func (d *Daemon) beginConflicts(ctx context.Context, whole map[string]bool) {
+// anyway, and until it is set every id is asked about. The ledger is read first:
+// what others store behind that shows when the partition is admitted.
+func (d *Daemon) beginConflicts(ctx context.Context, list []*partition, whole map[string]bool) {
 	d.conflicts.forget()
 	conn, err := store.Connect(ctx, d.Options.Database)
 	if err != nil {
 		return
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if err := d.conflicts.begin(ctx, conn, whole); err != nil {
+	ledger, err := store.Positions(ctx, conn)
+	if err == nil {
+		err = d.conflicts.begin(ctx, conn, whole)
+	}
+	if err != nil {
 		d.log.Debug("every id will be asked about", "error", err)
+		return
+	}
+	for _, pos := range ledger {
+		for _, p := range list {
+			if p.name == pos.Topic && p.id == pos.Partition {
+				p.committed = pos.Next
+			}
+		}
 	}
 }
 
