@@ -30,7 +30,8 @@ func (f *fetcher) behind() bool {
 	return false
 }
 
-// arm puts a request under way at every leader that has none.
+// arm puts a request under way at every leader that has none. Where brokers that
+// led before keep all the room for answers, it waits for one of them to end.
 func (w *worker) arm(ctx context.Context) error {
 	if w.cluster == nil {
 		cluster, err := w.kafka.Metadata(ctx, w.topicNames())
@@ -50,9 +51,18 @@ func (w *worker) arm(ctx context.Context) error {
 		}
 		leaders[leader] = true
 	}
+	for broker, f := range w.fetchers {
+		if !f.busy && !leaders[broker] {
+			f.cancel()
+			delete(w.fetchers, broker)
+		}
+	}
 	for leader := range leaders {
 		f := w.fetchers[leader]
 		if f == nil {
+			if len(w.fetchers) == cap(w.answers) {
+				continue
+			}
 			f = &fetcher{broker: leader}
 			w.fetchers[leader] = f
 		}
@@ -102,6 +112,6 @@ func (w *worker) start(ctx context.Context, f *fetcher) {
 	}
 	go func() {
 		f.err = w.kafka.Fetch(ctx, req, &f.answer)
-		w.answers <- f // never blocks: there is room for each fetcher's one answer
+		w.answers <- f // never blocks: there are no more fetchers than room, and each has one answer
 	}()
 }

@@ -194,12 +194,8 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 		for _, p := range part {
 			p.show(func(v *httpserver.Partition) { v.Worker = i })
 		}
-		w := &worker{
-			Daemon: d, id: i, partitions: part, committer: committer,
-			fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 64), wake: make(chan struct{}, 1), keeper: d.keeperFor(part),
-			batch: store.NewBatch(), rejoin: func() { stop(errNotOurs) }, log: d.log.With("worker", i),
-		}
-		w.beat()
+		w := newWorker(d, i, part)
+		w.committer, w.rejoin = committer, func() { stop(errNotOurs) }
 		crew = append(crew, w)
 		workers.Go(func() { w.run(take, finish) })
 	}

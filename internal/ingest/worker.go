@@ -52,6 +52,17 @@ type worker struct {
 	log     *slog.Logger
 }
 
+func newWorker(d *Daemon, id int, partitions []*partition) *worker {
+	w := &worker{
+		Daemon: d, id: id, partitions: partitions, keeper: d.keeperFor(partitions), batch: store.NewBatch(),
+		// Room for each partition's leader, and for one before it that does not answer.
+		fetchers: map[int32]*fetcher{}, answers: make(chan *fetcher, 2*len(partitions)),
+		wake: make(chan struct{}, 1), log: d.log.With("worker", id),
+	}
+	w.beat()
+	return w
+}
+
 // run works until take ends; what is in flight then may go on until finish ends.
 func (w *worker) run(take, finish context.Context) {
 	defer w.close() //nolint:contextcheck // what it closes has to be closed after the context, too

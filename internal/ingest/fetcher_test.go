@@ -1,0 +1,53 @@
+package ingest
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/thaliumx/persistor/internal/fetch"
+)
+
+// However often a partition's leader moves while brokers do not answer, no fetch
+// outlives the worker: goleak would find it.
+func TestLeadersThatMoveAndDoNotAnswer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	transport := &kafka.Transport{DialTimeout: time.Minute}
+	defer transport.CloseIdleConnections()
+	p := newPartition("trades", "p.", 0)
+	p.admitted = true
+	w := newWorker(&Daemon{kafka: fetch.NewClient(transport, silent.Addr()), log: slog.New(slog.DiscardHandler)}, 0, []*partition{p})
+	for leader := range int32(100) {
+		w.cluster = &fetch.Cluster{Topics: []fetch.Topic{{Name: p.name, Partitions: []fetch.Partition{{Leader: leader}}}}}
+		if err := w.arm(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.fetchers) != cap(w.answers) {
+		t.Errorf("%d fetches for one partition, want %d", len(w.fetchers), cap(w.answers))
+	}
+	// Where they have ended, the leader of now is asked again.
+	for _, f := range w.fetchers {
+		f.cancel()
+	}
+	for range w.fetchers {
+		f, err := w.await(t.Context())
+		if err != nil || f == nil || f.err == nil {
+			t.Fatal("a fetch that was ended brings no error", f, err)
+		}
+	}
+	if err := w.arm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.fetchers) != 1 || !w.fetchers[99].busy {
+		t.Errorf("fetches of %d brokers, want the leader's", len(w.fetchers))
+	}
+	w.close()
+}
