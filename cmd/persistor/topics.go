@@ -33,7 +33,7 @@ func topicsCreateCommand() command {
 		name:    "topics create",
 		summary: "create the documented topics that are missing (for development)",
 		detail: "Topics that exist stay as they are, so this can be repeated; what they have\n" +
-			"otherwise than documented is listed, with exit code 3.",
+			"otherwise than documented is listed; `persistor topics check` compares.",
 		needs: config.NeedKafka,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
 			replicas := fs.Int("replication-factor", 1, "`copies` of each partition; 1 is for development")
@@ -58,7 +58,18 @@ func checkTopics(ctx context.Context, c *call) error {
 	if err != nil {
 		return withKafkaHint(err)
 	}
-	return reportDifferences(c.stdout, want, diffs)
+	listDifferences(c.stdout, want, diffs)
+	grave := ""
+	if topics.AnyGrave(diffs) {
+		grave = ", grave ones among them"
+	}
+	switch len(diffs) {
+	case 0:
+		return nil
+	case 1:
+		return foundDifferences("1 difference from the documented topics%s", grave)
+	}
+	return foundDifferences("%d differences from the documented topics%s", len(diffs), grave)
 }
 
 func createTopics(ctx context.Context, c *call, replicas int) error {
@@ -78,25 +89,17 @@ func createTopics(ctx context.Context, c *call, replicas int) error {
 	if err != nil {
 		return withKafkaHint(err)
 	}
-	return reportDifferences(c.stdout, want, done.Remained)
+	listDifferences(c.stdout, want, done.Remained)
+	return nil
 }
 
-func reportDifferences(w io.Writer, want []topics.Topic, diffs []topics.Difference) error {
+func listDifferences(w io.Writer, want []topics.Topic, diffs []topics.Difference) {
 	if len(diffs) == 0 {
 		fmt.Fprintf(w, "all %d topics are as documented\n", len(want))
-		return nil
 	}
 	for _, d := range diffs {
 		fmt.Fprintln(w, d)
 	}
-	grave := ""
-	if topics.AnyGrave(diffs) {
-		grave = ", grave ones among them"
-	}
-	if len(diffs) == 1 {
-		return foundDifferences("1 difference from the documented topics%s", grave)
-	}
-	return foundDifferences("%d differences from the documented topics%s", len(diffs), grave)
 }
 
 func kafkaClient(c *call, want []topics.Topic) (*kafka.Client, func(), error) {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
+
 	"github.com/thaliumx/persistor/internal/testenv"
 )
 
@@ -26,6 +28,32 @@ func TestTopics(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// What exists is left as it is, which is what creating is asked for.
+func TestTopicsThatExistOtherwise(t *testing.T) {
+	brokers, prefix := testenv.Kafka(t), testenv.TopicPrefix(t)
+	env := []string{"PERSISTOR_KAFKA_BROKERS=" + brokers, "PERSISTOR_TOPIC_PREFIX=" + prefix}
+	makeTopic(t, brokers, prefix+"trades", 1)
+	const says = "trades: 1 partition"
+	if got := execute(t, env, "topics", "create"); got.code != 0 || !strings.Contains(got.stdout, says) || got.stderr != "" {
+		t.Errorf("create: %+v", got)
+	}
+	if got := execute(t, env, "topics", "check"); got.code != 3 || !strings.Contains(got.stdout, says) {
+		t.Errorf("check: %+v", got)
+	}
+}
+
+func makeTopic(t *testing.T, brokers, name string, partitions int) {
+	t.Helper()
+	answer, err := testenv.KafkaClient(t, brokers, name).CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}}})
+	if err == nil {
+		err = answer.Errors[name]
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
