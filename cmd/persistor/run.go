@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
-	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // memoryLimit makes the collector work harder rather than the process grow:
@@ -37,7 +35,8 @@ func runCommand() command {
 		summary: "the daemon: consume, store, serve HTTP, until SIGTERM",
 		detail: "Waits for Kafka, the database and topics that are away, and goes on by itself.\n" +
 			"A first SIGTERM or SIGINT lets what is in flight finish, a second cuts that\n" +
-			"short. Ends with exit code 4 when every partition is halted.",
+			"short. Ends with exit code 4 when every partition is halted; with --check, when any\n" +
+			"would be.",
 		needs: config.NeedDaemon,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
 			check := fs.Bool("check", false, "build everything, reach Kafka and the database, print what was found, and exit")
@@ -200,23 +199,34 @@ func runCheck(ctx context.Context, c *call) error {
 		return withKafkaHint(err)
 	}
 	fmt.Fprintf(c.stdout, "Kafka cluster %s: %d brokers\n", cluster.ID, len(cluster.Brokers))
+	missing := 0
 	for _, t := range cluster.Topics {
 		if t.Err != nil {
+			missing++
 			fmt.Fprintf(c.stdout, "%v; the daemon would wait for it\n", t.Err)
 			continue
 		}
 		fmt.Fprintf(c.stdout, "topic %s: %d partitions\n", t.Name, len(t.Partitions))
 	}
+	if missing == len(names) {
+		return fmt.Errorf("none of the %d topics is there: are PERSISTOR_KAFKA_BROKERS and PERSISTOR_TOPIC_PREFIX right? `persistor topics check` says more", missing)
+	}
+	if missing > 0 {
+		fmt.Fprintf(c.stderr, "warning: %d of %d topics cannot be read; `persistor topics check` says more\n", missing, len(names))
+	}
+	var refused []ingest.Refusal
 	err = connected(ctx, c, func(conn *pgx.Conn) error {
-		return store.CheckStateOwner(ctx, conn, c.config.Kafka.TopicPrefix+topics.UnifyEvents)
+		refused, err = ingest.Check(ctx, client, cluster, conn, c.config.Kafka.TopicPrefix)
+		return err
 	})
-	if other, ok := errors.AsType[*store.OtherStateError](err); ok {
-		fmt.Fprintf(c.stdout, "topic %s: would be halted: %v; %s\n", other.Topic, other, other.Remedy())
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
-	if missing := slices.ContainsFunc(cluster.Topics, func(t fetch.Topic) bool { return t.Err != nil }); missing {
-		fmt.Fprintln(c.stdout, "`persistor topics check` says more about topics")
+	for _, r := range refused {
+		fmt.Fprintf(c.stdout, "topic %s partition %d: would be halted: %v\n", r.Topic, r.Partition, r.Halt)
+	}
+	if len(refused) > 0 {
+		return &exitError{exitHalted, fmt.Errorf("of these partitions, %d would be halted: going on would lose or double records", len(refused))}
 	}
 	return nil
 }

@@ -4,9 +4,15 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/testenv"
 )
 
 // refusing is a PostgreSQL server that lets nobody in. It calls asked for each
@@ -67,4 +73,42 @@ func TestRunWaitsForAServerThatHasNoRoom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What would keep the daemon from a partition is told before it starts.
+func TestRunCheck(t *testing.T) {
+	brokers, prefix := testenv.Kafka(t), testenv.TopicPrefix(t)
+	env := []string{"PERSISTOR_KAFKA_BROKERS=" + brokers, "PERSISTOR_TOPIC_PREFIX=" + prefix, "PERSISTOR_DATABASE_URL=" + testenv.Database(t)}
+	check := func(when string, code int, stdout, stderr string) {
+		t.Helper()
+		got := execute(t, env, "run", "--check")
+		if got.code != code || !strings.Contains(got.stdout, stdout) || !strings.Contains(got.stderr, stderr) || (stderr == "" && got.stderr != "") {
+			t.Errorf("%s: %+v, want exit %d, %q and %q", when, got, code, stdout, stderr)
+		}
+	}
+	check("before migrate", exitFailed, "", "persistor migrate")
+	if got := execute(t, env, "migrate"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	check("without topics", exitFailed, prefix+"trades", "none of the 8 topics is there")
+	makeTopic(t, brokers, prefix+"trades", 1)
+	check("without most topics", exitDone, "trades: 1 partitions", "warning: 7 of 8 topics")
+	if got := execute(t, env, "topics", "create"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	check("with all", exitDone, "unifyevents: 1 partitions", "")
+	conn, err := pgx.Connect(t.Context(), strings.TrimPrefix(env[2], "PERSISTOR_DATABASE_URL="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if err := store.Begin(t.Context(), conn, prefix+"orders", 3, "another", [16]byte{1}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); { // a new topic's leader may not know that it is one
+		if got := execute(t, env, "run", "--check"); got.code != exitFailed {
+			break
+		}
+	}
+	check("with another cluster's ledger", exitHalted, prefix+"orders partition 3: would be halted: this is Kafka cluster", "1 would be halted")
 }

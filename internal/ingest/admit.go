@@ -49,10 +49,9 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	if topic == nil || topic.Err != nil {
 		return fmt.Errorf("topic %s is not there", p.name)
 	}
-	if p.topic == topics.UnifyEvents && len(topic.Partitions) != 1 {
-		return &Halt{
-			Reason: fmt.Sprintf("%s has %d partitions, so its records have no total order", p.name, len(topic.Partitions)),
-			Remedy: "make the topic anew with one partition and restart the engine; then `persistor positions set " + p.name + " 0 earliest --accept-new-topic`",
+	if p.topic == topics.UnifyEvents {
+		if h := ordered(topic); h != nil {
+			return h
 		}
 	}
 	want := fetch.Want{Topic: p.name, TopicID: topic.ID, Partition: p.id}
@@ -85,12 +84,35 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	}
 	p.committed = pos.Next
 	p.show(func(v *httpserver.Partition) { v.NextOffset = pos.Next })
-	if h := compare(pos, cluster.ID, topic.ID, m); h != nil {
+	if err := fits(ctx, w.kafka, cluster, pos, want, m); err != nil {
+		return err
+	}
+	if err := w.follow(ctx, conn, p, pos); err != nil {
+		return err
+	}
+	p.admit(pos)
+	return nil
+}
+
+// ordered tells whether the topic's records have a total order.
+func ordered(t *fetch.Topic) *Halt {
+	if len(t.Partitions) == 1 {
+		return nil
+	}
+	return &Halt{
+		Reason: fmt.Sprintf("%s has %d partitions, so its records have no total order", t.Name, len(t.Partitions)),
+		Remedy: "make the topic anew with one partition and restart the engine; then `persistor positions set " + t.Name + " 0 earliest --accept-new-topic`",
+	}
+}
+
+// fits returns a *Halt where the log is not the one that the position belongs to.
+func fits(ctx context.Context, client *fetch.Client, cluster *fetch.Cluster, pos store.Position, want fetch.Want, m fetch.Watermarks) error {
+	if h := compare(pos, cluster.ID, want.TopicID, m); h != nil {
 		return h
 	}
 	want.Offset = pos.LastOffset
 	if pos.LastOffset >= m.LogStart && pos.LastOffset < m.HighWatermark {
-		hash, found, err := w.hashAt(ctx, cluster, want)
+		hash, found, err := hashAt(ctx, client, cluster, want)
 		if _, damaged := damage(err); damaged {
 			return &Halt{
 				Reason: "the last record that was stored cannot be compared with the log: " + err.Error(),
@@ -115,10 +137,6 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 			}
 		}
 	}
-	if err := w.follow(ctx, conn, p, pos); err != nil {
-		return err
-	}
-	p.admit(pos)
 	return nil
 }
 
@@ -186,13 +204,13 @@ func set(log store.Log, offset string) string {
 }
 
 // hashAt reads one record and returns its content hash.
-func (w *worker) hashAt(ctx context.Context, cluster *fetch.Cluster, want fetch.Want) (hash int64, found bool, err error) {
+func hashAt(ctx context.Context, client *fetch.Client, cluster *fetch.Cluster, want fetch.Want) (hash int64, found bool, err error) {
 	leader, err := cluster.Leader(want.Topic, want.Partition)
 	if err != nil {
 		return 0, false, err
 	}
 	var answer fetch.Response
-	err = w.kafka.Fetch(ctx, &fetch.Request{
+	err = client.Fetch(ctx, &fetch.Request{
 		Broker: leader, Partitions: []fetch.Want{want}, MinBytes: 1, MaxBytes: 1, MaxWait: time.Second,
 	}, &answer)
 	if err != nil {
