@@ -11,11 +11,12 @@ import (
 // is no end-of-operation marker: the end is mostly known when the next begins
 // (wire 2).
 type operation struct {
-	put       bool  // it is an order's, from its PUT to its FINISH or rest
-	ended     bool  // its taker's FINISH has come
-	early     bool  // 2021-03: the PUT comes after the trades
-	taker     int64 // the order
-	lastMaker int64 // the maker of its newest trade
+	put       bool    // it is an order's, from its PUT to its FINISH or rest
+	ended     bool    // its taker's FINISH has come
+	early     bool    // 2021-03: the PUT comes after the trades
+	taker     int64   // the order
+	lastMaker int64   // the maker of its newest trade
+	filled    []int64 // makers that have nothing left: their FINISH is to come
 	touched   []int32
 }
 
@@ -138,19 +139,32 @@ func (s *State) beginOperation() {
 	if s.op.put {
 		s.rest(s.op.taker)
 	}
-	s.op = operation{touched: s.op.touched[:0]}
+	for _, id := range s.op.filled {
+		if o := s.orders[id]; o != nil && o.remain.Sign() <= 0 {
+			s.close(o)
+		}
+	}
+	s.op = operation{touched: s.op.touched[:0], filled: s.op.filled[:0]}
 }
 
-// rest puts an order into its book when its operation is over.
+// rest puts an order into its book when its operation is over. One that cannot
+// rest has ended, even if that was lost, or the engine crashed in between.
 func (s *State) rest(id int64) {
 	o := s.orders[id]
-	if o == nil || o.inBook || !o.rests() {
+	if o == nil || o.inBook {
 		return
 	}
-	m := &s.markets[o.market]
-	m.books[o.side].insert(o)
-	if best := m.books[event.Ask+event.Bid-o.side].best(); best != nil && o.crosses(best) {
-		s.crossing = id
+	if !o.rests() {
+		s.close(o)
+		return
+	}
+	s.markets[o.market].books[o.side].insert(o)
+	s.checkCrossing(o)
+}
+
+func (s *State) checkCrossing(o *order) {
+	if best := s.markets[o.market].books[event.Ask+event.Bid-o.side].best(); best != nil && o.crosses(best) {
+		s.crossing = o.id
 	}
 }
 

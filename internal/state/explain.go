@@ -34,8 +34,8 @@ func waysOf(q *question, k int, split, again bool) *ways {
 		}
 		of := []int{w.way(by)}
 		for i := int(a.from); again && i < int(a.to); i++ {
-			if d := &q.ops[i]; d.kind == stepPayment && d.slot == q.slots[k].slot && !d.off.IsZero() {
-				of = append(of, w.way(tally{by.available.Add(d.off), by.frozen}))
+			if d := &q.ops[i]; d.kind == stepPayment && d.slot == q.slots[k].slot && !d.off.total().IsZero() {
+				of = append(of, w.way(tally{by.available.Add(d.off.total()), by.frozen}))
 			}
 		}
 		w.of = append(w.of, of)
@@ -80,10 +80,13 @@ func (e *explanation) search(i int, need tally, changes int) {
 	}
 }
 
-// learn compares what the engine tells of a doubted account with what the
-// answers would make of it. frozen is nil where only the total is told.
+// learn compares what the engine tells of an account with what the answers would
+// make of it. frozen is nil where only the total is told.
 func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	a := &s.accounts[slot]
+	if !a.doubted {
+		return
+	}
 	need := tally{available: total.Sub(a.total())}
 	if frozen != nil {
 		need.frozen = frozen.Sub(a.frozen)
@@ -92,14 +95,34 @@ func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	if !s.explain(slot, need, frozen != nil, false) {
 		s.explain(slot, need, frozen != nil, true)
 	}
-	if !total.Equal(s.accounts[slot].total()) {
+	s.closeAnswered()
+}
+
+// accountFor looks for what explains what the engine tells of an account, first
+// among the answers to open questions, and then for a crash that no id shows.
+// Where both its parts differ, they may be of two causes: no debit changes what
+// is frozen.
+func (s *State) accountFor(slot int32, total amount.Amount, frozen *amount.Amount) {
+	explain := func(total amount.Amount) bool {
+		s.learn(slot, total, frozen)
+		a := &s.accounts[slot]
+		if !a.total().Equal(total) || frozen != nil && !a.frozen.Equal(*frozen) {
+			s.suspectSlot(slot, total, frozen)
+		}
+		return frozen == nil || a.frozen.Equal(*frozen)
+	}
+	a := &s.accounts[slot]
+	if sum := a.total(); !explain(total) && !a.total().Equal(total) && explain(sum) {
+		explain(total)
+	}
+	split := frozen != nil && !a.frozen.Equal(*frozen)
+	if !a.total().Equal(total) || split {
 		for _, q := range s.questions {
 			if k := q.slotAt(slot); k >= 0 && q.open() {
-				q.slots[k].settled = true
+				q.slots[k].settled, q.slots[k].split = s.next+1, split
 			}
 		}
 	}
-	s.closeAnswered()
 }
 
 // explain looks for answers that make up for a difference. Several questions
@@ -110,7 +133,7 @@ func (s *State) explain(slot int32, need tally, split, again bool) bool {
 	for i, count := len(s.questions)-1, 1; i >= 0; i-- {
 		q := s.questions[i]
 		k := q.slotAt(slot)
-		if !q.open() || k < 0 || q.slots[k].settled {
+		if !q.open() || k < 0 || q.slots[k].settled > 0 {
 			continue
 		}
 		w := waysOf(q, k, split, again)

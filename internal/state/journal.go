@@ -59,7 +59,7 @@ func (s step) own() bool { return s >= stepCancel }
 // word is what a record of an operation without ids said, so that it can be
 // done again on another state.
 type word struct {
-	slot, other   int32         // of a payment; of a transfer, from and to
+	slot, other   int32         // of a payment; of a cancel, what the order held; of a transfer, from and to
 	order         int64         // of a cancel
 	change        amount.Amount // of a payment; of a transfer, what is moved
 	first, frozen amount.Amount // told: available of a payment, remain of a cancel; frozen of both

@@ -52,8 +52,10 @@ func (s *State) answer(q *question, a answer) {
 		if gone := s.goneOtherwise(q, d.slot, a); !gone.IsZero() {
 			available, frozen = available.Sub(gone), frozen.Add(gone)
 		}
-		if d.settled {
-			available = frozen.Neg()
+		if d.settled > 0 {
+			if available = frozen.Neg(); d.split {
+				available, frozen = amount.Amount{}, amount.Amount{}
+			}
 		}
 		if available.IsZero() && frozen.IsZero() {
 			continue

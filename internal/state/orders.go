@@ -247,11 +247,7 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 		s.vanish(o, "another order has its id")
 	}
 	o := s.orderFrom(e, s.market(e.Market, e.Base, e.Quote))
-	// What the engine told as frozen may already include it.
-	slot := o.holds()
-	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && a.frozen.Sub(a.held).Cmp(frozen) >= 0 {
-		s.freeze(slot, frozen.Neg())
-	}
+	s.release(o.holds(), frozen) // what the engine told as frozen may already include it
 	s.open(o, frozen)
 	taking := s.takes(o)
 	if e.ID > s.lastOrder {
@@ -282,6 +278,9 @@ func (s *State) finish(e *event.Order) {
 		s.finishUnknown(e, frozen, taking)
 		return
 	}
+	if !inside {
+		s.journal.words.last().slot = o.holds()
+	}
 	held := o.frozen.Same(&frozen)
 	s.checkOrder(o, e, held || taking && frozen.IsZero())
 	if !held && !taking {
@@ -297,19 +296,19 @@ func (s *State) finish(e *event.Order) {
 // how an order ends that never rested.
 func (s *State) finishUnknown(e *event.Order, frozen amount.Amount, taking bool) {
 	s.op.ended = s.op.ended || taking
-	if old(e) && (taking || e.ID == s.lastOrder+1 || !s.ordersFollow) {
-		s.lastOrder, s.ordersFollow = max(s.lastOrder, e.ID), true
-		return
-	}
-	s.unknown(e.ID, e.Action.String())
-	if frozen.Sign() <= 0 {
-		return
-	}
 	m := &s.markets[s.market(e.Market, e.Base, e.Quote)]
 	slot := s.slot(e.UserID, m.quote)
 	if e.Side == event.Ask {
 		slot = s.slot(e.UserID, m.base)
 	}
+	if s.journal.records.last().kind == stepCancel {
+		s.journal.words.last().slot = slot
+	}
+	if old(e) && (taking || e.ID == s.lastOrder+1 || !s.ordersFollow) {
+		s.lastOrder, s.ordersFollow = max(s.lastOrder, e.ID), true
+		return
+	}
+	s.unknown(e.ID, e.Action.String())
 	s.release(slot, frozen)
 }
 

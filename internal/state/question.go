@@ -15,9 +15,8 @@ import (
 // one that remains.
 type question struct {
 	offset  int64 // of the record that raised it
-	silent  bool  // no id showed the crash
 	ops     []doubt
-	before  int // so many of ops came before what was surely forgotten
+	cuts    []int32 // before which of ops stood what was surely forgotten: one for each crash that ids showed
 	slots   []doubtedSlot
 	answers []answer // that are still possible
 	now     answer   // that the state is built on
@@ -40,8 +39,9 @@ type doubtedSlot struct {
 	slot    int32
 	before  tally // all of the operations
 	known   bool
-	settled bool // the engine has told its total, and no answer explained it
-	told    bool // the engine had told its total when the question was raised
+	told    bool  // the engine had told its total when the question was raised
+	settled int64 // the engine has told it, and no answer explained that: in the record before this offset
+	split   bool  // and it told what of it is frozen
 }
 
 type tally struct{ available, frozen amount.Amount }
@@ -56,27 +56,29 @@ const (
 
 // decide completes a question on the state before all its operations, and finds
 // the answers that fit best to what the engine told in the operations
-// themselves. Of those, the one that forgets least is taken. Two crashes may show
-// in one id: what the other one forgot may then stand anywhere.
-func (s *State) decide(q *question) {
+// themselves. Of those, the one that forgets least is taken. There may have been
+// one crash more than ids showed: what it forgot may stand anywhere. It returns
+// how often all the answers are contradicted.
+func (s *State) decide(q *question) (misses int) {
+	q.slots = nil
 	for i := range q.ops {
 		d := &q.ops[i]
-		d.o = nil
+		d.o, d.counted = nil, nil
 		if o := s.orders[d.order]; d.kind == stepCancel && o != nil {
 			d.o = copyOrder(o)
 		}
 	}
 	s.doubtSlots(q, func(slot int32) *holdings { return &s.accounts[slot].holdings })
-	var all []answer
-	for from := 0; from <= len(q.ops); from++ {
-		for to := from; to <= len(q.ops); to++ {
-			if a := (answer{uint8(from), uint8(to)}); from < to || from == q.before {
-				all = append(all, a)
-			}
+	last := uint8(q.cuts[len(q.cuts)-1])
+	all := []answer{{last, last}}
+	for from := range len(q.ops) {
+		for to := from + 1; to <= len(q.ops); to++ {
+			all = append(all, answer{uint8(from), uint8(to)})
 		}
 	}
-	q.answers = q.likeliest(all)
+	q.answers, misses = q.likeliest(all)
 	q.now = q.best()
+	return misses
 }
 
 // doubtSlots lists the accounts of a question's operations.
@@ -107,35 +109,38 @@ func (q *question) slotAt(slot int32) int {
 	return slices.IndexFunc(q.slots, func(d doubtedSlot) bool { return d.slot == slot })
 }
 
-// likeliest are the answers with the fewest contradictions.
-func (q *question) likeliest(all []answer) (best []answer) {
-	least := -1
-	for _, a := range all {
+// likeliest are the answers with the fewest contradictions, and how many.
+func (q *question) likeliest(all []answer) (best []answer, least int) {
+	for i, a := range all {
 		_, misses := q.run(a)
-		if least < 0 || misses < least {
+		if i == 0 || misses < least {
 			least, best = misses, best[:0]
 		}
 		if misses == least {
 			best = append(best, a)
 		}
 	}
-	return best
+	return best, least
 }
 
-// twice reports whether an answer takes two crashes: what it says was forgotten
-// is not next to what was surely forgotten.
-func (q *question) twice(a answer) bool {
-	return !q.silent && (int(a.from) > q.before || int(a.to) < q.before)
+// cut reports whether something was surely forgotten between two operations.
+func (q *question) cut(from, to int) bool {
+	return slices.ContainsFunc(q.cuts, func(c int32) bool { return from <= int(c) && int(c) <= to })
 }
 
-// best is the answer that forgets least, by one crash if that will do; of
-// equals, the latest.
+// onceMore reports whether an answer takes a crash more than ids showed.
+func (q *question) onceMore(a answer) bool {
+	return !q.silent() && !q.cut(int(a.from), int(a.to))
+}
+
+// best is the answer that forgets least, without another crash if that will do;
+// of equals, the latest.
 func (q *question) best() answer { return q.bestOf(q.answers) }
 
 func (q *question) bestOf(answers []answer) answer {
 	return slices.MinFunc(answers, func(a, b answer) int {
-		if twice := q.twice(a); twice != q.twice(b) {
-			if twice {
+		if more := q.onceMore(a); more != q.onceMore(b) {
+			if more {
 				return 1
 			}
 			return -1
@@ -148,60 +153,118 @@ func (q *question) bestOf(answers []answer) answer {
 }
 
 // run reckons what the accounts are after the operations by an answer, and
-// counts what the engine told otherwise on the way: in forgotten operations,
-// and those before, that is what was found when they were read. What a forgotten
-// operation told of a balance is forgotten with it.
+// counts what the engine told otherwise on the way. Forgotten operations are done
+// apart, and what they told is forgotten with them.
 func (q *question) run(a answer) (after []tally, misses int) {
 	after = make([]tally, len(q.slots))
 	for k := range q.slots {
 		after[k] = q.slots[k].before
 	}
-	at := after // where the operation is done: those to be forgotten are done apart
-	later := q.twice(a) && int(a.from) > q.before
+	var apart, between []tally
 	for i := range q.ops {
-		d := &q.ops[i]
-		// What came after a crash was read on another state than it was done on.
-		asked := i >= int(a.to) || later && i >= q.before
-		if !asked && len(d.fails) > 0 {
-			misses++
+		var fits bool
+		switch {
+		case q.asRead(i, a):
+			fits = len(q.ops[i].fails) == 0
+			if a.keeps(i) {
+				q.move(i, after)
+			} else if q.cut(i+1, int(a.to)) { // a second crash may have forgotten it, and then it was done behind the first
+				if between == nil {
+					between = slices.Clone(after)
+				}
+				fits = q.do(i, a, between) || fits
+			}
+		case a.keeps(i):
+			fits = q.do(i, a, after)
+		default:
+			if apart == nil {
+				apart = slices.Clone(after)
+			}
+			fits = q.do(i, a, apart)
 		}
-		if !a.keeps(i) && !asked {
-			continue
-		}
-		if later && i == int(a.from) {
-			at = slices.Clone(after)
-		}
-		if later && i == int(a.to) {
-			at = after
-		}
-		if fits := q.do(i, a, at); asked && !fits {
+		if !fits {
 			misses++
 		}
 	}
 	return after, misses
 }
 
-// do does an operation on the accounts, and reports whether what it told was so.
-func (q *question) do(i int, a answer, at []tally) bool {
+// asRead reports whether an operation was done on what it was read on: where no
+// id showed the crash, what came before it was; where one did, what was done and
+// forgotten behind what surely was forgotten.
+func (q *question) asRead(i int, a answer) bool {
+	if q.silent() {
+		return i < int(a.to)
+	}
+	return !a.keeps(i) && q.cut(int(a.from), i)
+}
+
+// move does to the accounts what an operation did when it was read.
+func (q *question) move(i int, at []tally) {
 	switch d := &q.ops[i]; d.kind {
 	case stepPayment:
-		k := q.slotAt(d.slot)
-		at[k].available.Plus(&d.change)
-		return d.believe(&at[k]) || !q.slots[k].known
+		t := &at[q.slotAt(d.slot)]
+		t.available = t.available.Add(d.change).Add(d.off.available)
+		t.frozen.Plus(&d.off.frozen)
 	case stepTransfer:
 		at[q.slotAt(d.slot)].available.Minus(&d.change)
 		at[q.slotAt(d.other)].available.Plus(&d.change)
 	case stepCancel:
-		if d.o == nil || q.cancels(a, d.order) < i {
-			return false
+		if d.o != nil {
+			t := &at[q.slotAt(d.o.holds())]
+			t.available.Plus(&d.o.frozen)
+			t.frozen.Minus(&d.o.frozen)
 		}
-		t := &at[q.slotAt(d.o.holds())]
-		t.available.Plus(&d.o.frozen)
-		t.frozen.Minus(&d.o.frozen)
-		return d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
 	case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 	}
-	return true
+}
+
+// do does an operation on the accounts, believes what it tells, and reports
+// whether that was known.
+func (q *question) do(i int, a answer, at []tally) bool {
+	d := &q.ops[i]
+	switch d.kind {
+	case stepPayment:
+		k := q.slotAt(d.slot)
+		t := &at[k]
+		t.available.Plus(&d.change)
+		reckoned := *t
+		return d.believe(t) || !q.slots[k].known || q.toldAgain(i, a, t.total().Sub(reckoned.total()))
+	case stepCancel:
+		if d.o == nil {
+			return q.toldAgain(i, a, amount.Amount{})
+		}
+		if q.cancelled(i, a) {
+			return false
+		}
+	case stepTransfer, stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // tell nothing
+	}
+	q.move(i, at)
+	return d.kind != stepCancel || d.o.remain.Same(&d.first) && d.o.frozen.Same(&d.frozen)
+}
+
+// toldAgain reports whether an operation contradicts just what a forgotten one
+// did before: one cause, which was not forgotten, explains both.
+func (q *question) toldAgain(i int, a answer, off amount.Amount) bool {
+	d := &q.ops[i]
+	for k := int(a.from); k < min(i, int(a.to)) && a.keeps(i); k++ {
+		b := &q.ops[k]
+		if b.kind == d.kind && b.order == d.order && b.slot == d.slot && len(b.fails) > 0 && b.off.total().Equal(off) {
+			return true
+		}
+	}
+	return false
+}
+
+// cancelled reports whether an order had been cancelled before the operation
+// that cancels it.
+func (q *question) cancelled(i int, a answer) bool {
+	for k := range i {
+		if d := &q.ops[k]; d.kind == stepCancel && d.order == q.ops[i].order && (a.keeps(k) || !a.keeps(i)) {
+			return true
+		}
+	}
+	return false
 }
 
 // believe compares a payment with what is known before it is believed, and then
@@ -217,131 +280,17 @@ func (d *doubt) believe(t *tally) bool {
 	return fits
 }
 
-// cancels is the first operation that cancels an order by an answer; len(ops)
-// if none does.
-func (q *question) cancels(a answer, id int64) int {
+// alive reports whether an order is open after the operations by an answer.
+func (q *question) alive(a answer, id int64) bool {
 	for i := range q.ops {
 		if d := &q.ops[i]; d.kind == stepCancel && d.order == id && a.keeps(i) {
-			return i
+			return false
 		}
 	}
-	return len(q.ops)
+	return true
 }
-
-func (q *question) alive(a answer, id int64) bool { return q.cancels(a, id) == len(q.ops) }
 
 // doubts reports whether a question is about an order.
 func (q *question) doubts(id int64) bool {
 	return slices.ContainsFunc(q.ops, func(d doubt) bool { return d.kind == stepCancel && d.order == id && d.o != nil })
-}
-
-// ask adds a question to the open ones, unless there is nothing in it.
-func (s *State) ask(q *question) {
-	if q.open() || len(q.history) > 0 {
-		s.setQuestions(append(slices.Clone(s.questions), q))
-	}
-}
-
-func (q *question) open() bool { return len(q.answers) > 1 }
-
-// setQuestions replaces the questions. Answered ones stay as long as the records
-// that changed the answer may be undone.
-func (s *State) setQuestions(asked []*question) {
-	if len(asked) > maxQuestions {
-		asked = asked[len(asked)-maxQuestions:]
-	}
-	mark := func(doubted bool) {
-		for _, q := range s.questions {
-			if !q.open() && doubted {
-				continue
-			}
-			for k := range q.slots {
-				s.accounts[q.slots[k].slot].doubted = doubted
-			}
-			for i := range q.ops {
-				if o := s.orders[q.ops[i].order]; o != nil && q.ops[i].o != nil {
-					o.doubted = doubted
-				}
-			}
-		}
-	}
-	mark(false)
-	s.questions = asked
-	mark(true)
-}
-
-// dropQuestions forgets what was asked at an offset or later, and what was
-// answered, since the records there have been undone. But a crash that no id
-// shows is a fact, also where it was a forgotten record that showed it; only
-// those from again on are looked at again, since they may not be forgotten.
-func (s *State) dropQuestions(offset, again int64) {
-	var left []*question
-	for _, q := range s.questions {
-		if q.offset >= offset && (!q.silent || q.offset >= again || q.ops[len(q.ops)-1].offset >= offset) {
-			if q.silent { // its operations are looked at again
-				s.takeBack(rewind, q.offset)
-			}
-			s.unanswer(q, offset)
-			continue
-		}
-		s.unanswer(q, offset)
-		left = append(left, q)
-	}
-	s.setQuestions(left)
-}
-
-// unanswer goes back to the answer that a question had before an offset.
-func (s *State) unanswer(q *question, offset int64) {
-	for n := len(q.history); n > 0 && q.history[n-1].offset >= offset; n-- {
-		s.changeTo(q, q.history[n-1].was)
-		q.history = q.history[:n-1]
-	}
-}
-
-// changeTo sets the answer. What a record contradicted counts as long as it is
-// not one that was forgotten.
-func (s *State) changeTo(q *question, a answer) {
-	for i := range q.ops {
-		d := &q.ops[i]
-		if q.now.keeps(i) == a.keeps(i) {
-			continue
-		}
-		for _, c := range d.counted {
-			if a.keeps(i) {
-				s.checks[c].failed++
-			} else {
-				s.takeBack(c, d.offset)
-			}
-		}
-	}
-	q.now = a
-}
-
-// settle brings the state to answers that are possible, after an undo: what was
-// learned from forgotten records is true all the same.
-func (s *State) settle() {
-	next := s.next
-	s.next = s.journal.offsetAfterLast()
-	s.begin(stepNone, 0, 0)
-	for _, q := range s.questions {
-		if !slices.Contains(q.answers, q.now) {
-			s.answer(q, q.best())
-		}
-	}
-	s.next = next
-}
-
-// closeAnswered drops the questions that have one answer, which no undo can
-// reach any more.
-func (s *State) closeAnswered() {
-	oldest := s.next
-	if s.journal.records.len() > 0 {
-		oldest = s.journal.records.at(s.journal.records.tail).offset
-	}
-	closed := func(q *question) bool {
-		return !q.open() && (len(q.history) == 0 || q.history[len(q.history)-1].offset < oldest)
-	}
-	if slices.ContainsFunc(s.questions, closed) {
-		s.setQuestions(slices.DeleteFunc(slices.Clone(s.questions), closed))
-	}
 }

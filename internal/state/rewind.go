@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-
-	"github.com/thaliumx/persistor/internal/amount"
 )
 
 // A rewind: the engine has crashed, and goes on from an earlier state, since
@@ -47,23 +45,25 @@ func (s *State) rewindTo(id int64) check {
 		s.rewindBlindly(id)
 		return rewindBeyondJournal
 	}
+	prior := s.raisedBy(s.journal.records.at(at).offset)
 	at = s.startOfOperation(at)
 	r := &undoing{s: s}
 	q := &question{}
 	// First what came after: of the newest operations without ids it is open
-	// whether the engine did them before it crashed or after.
+	// whether the engine did them before it crashed or after, down to one that
+	// cancels an order which it does not know any more.
 	for trailing := true; s.journal.records.head > at; {
 		kind := s.journal.records.last().kind
 		trailing = trailing && (kind.own() || kind == stepNone)
 		if trailing && kind.own() && len(q.ops) < maxDoubts {
-			q.ops = append(q.ops, s.doubtAt(s.journal.records.head-1))
+			d := s.doubtAt(s.journal.records.head - 1)
+			if trailing = d.order < id; trailing {
+				q.ops = append(q.ops, d)
+			}
 		}
 		r.undo()
 	}
-	after, again := len(q.ops), s.next
-	if after > 0 {
-		again = q.ops[after-1].offset
-	}
+	after := len(q.ops)
 	// Then what came before: of those it is open whether the engine knew them.
 	for s.journal.records.len() > 0 && len(q.ops) < after+maxDoubts {
 		kind := s.journal.records.last().kind
@@ -76,15 +76,57 @@ func (s *State) rewindTo(id int64) check {
 		r.undo()
 	}
 	slices.Reverse(q.ops)
-	q.before = len(q.ops) - after
-	r.finish()
+	q.cuts = []int32{int32(len(q.ops) - after)}
+	if prior != nil {
+		q.include(prior)
+	}
+	ended := r.finish()
 	q.offset = s.next
-	s.dropQuestions(s.journal.offsetAfterLast(), again)
-	s.settle()
-	s.decide(q)
+	s.dropQuestions(s.journal.offsetAfterLast(), q)
+	s.settleFor(q, ended)
 	s.redo(q)
 	s.ask(q)
 	return rewind
+}
+
+// raisedBy is the question that an order's id raised which is used once more, or
+// nil.
+func (s *State) raisedBy(offset int64) *question {
+	for _, q := range s.questions {
+		if q.offset == offset && !q.silent() {
+			return q
+		}
+	}
+	return nil
+}
+
+// include makes the operations of a question, and the crashes, part of another
+// one: also those that its answer took for forgotten, and so are not in the
+// journal. What is in the journal still is not asked about.
+func (q *question) include(prior *question) {
+	cut := int(q.cuts[0])
+	if len(q.ops)+len(prior.ops) > 4*maxDoubts {
+		return
+	}
+	ops, cuts := prior.ops, prior.cuts
+	if cut == maxDoubts {
+		for len(ops) > 0 && ops[0].offset < q.ops[0].offset {
+			ops = ops[1:]
+		}
+	}
+	older := 0
+	for older < cut && (len(ops) == 0 || q.ops[older].offset < ops[0].offset) {
+		older++
+	}
+	shift := int32(older + len(ops) - len(prior.ops))
+	q.cuts = nil
+	for _, c := range cuts {
+		if c += shift; c >= 0 {
+			q.cuts = append(q.cuts, c)
+		}
+	}
+	q.cuts = append(q.cuts, int32(older+len(ops)))
+	q.ops = slices.Concat(q.ops[:older], ops, q.ops[cut:])
 }
 
 // startOfOperation is the first record of the operation of a PUT: the PUT
@@ -173,13 +215,13 @@ func (r *undoing) undo() {
 }
 
 // finish ends the undoing at the end of an operation: every order that rests is
-// in its book.
-func (r *undoing) finish() {
+// in its book. It returns those that cannot, and have only not been told to end.
+func (r *undoing) finish() (ended []*order) {
 	s := r.s
 	for _, slot := range s.op.touched {
 		s.accounts[slot].touched = false
 	}
-	s.op, s.crossing = operation{touched: s.op.touched[:0]}, 0
+	s.op, s.crossing = operation{touched: s.op.touched[:0], filled: s.op.filled[:0]}, 0
 	for _, o := range r.orders {
 		if s.orders[o.id] != o {
 			continue
@@ -190,7 +232,14 @@ func (r *undoing) finish() {
 		} else if !o.inBook && o.rests() {
 			k.insert(o)
 		}
+		if !o.rests() {
+			ended = append(ended, o)
+		}
 	}
+	if o := s.orders[s.lastOrder]; o != nil && o.inBook {
+		s.checkCrossing(o)
+	}
+	return ended
 }
 
 // doubt is an operation without ids that the engine may have forgotten.
@@ -198,10 +247,10 @@ type doubt struct {
 	offset int64
 	kind   step
 	word
-	o       *order        // a copy of what a cancel ended, if it was open
-	off     amount.Amount // what a payment told of the balance beyond what was reckoned when it was read
-	fails   []check       // when it was read
-	counted []check       // of them, and of those when it was done again, what counts while it is not forgotten
+	o       *order  // a copy of what a cancel ended, if it was open
+	off     tally   // what a payment told of the balance beyond what was reckoned when it was read
+	fails   []check // when it was read
+	counted []check // of them, and of those when it was done again, what counts while it is not forgotten
 }
 
 // redo does again what the engine knows by the answer that a question has.
@@ -233,7 +282,11 @@ func (s *State) redoOne(d *doubt) {
 		s.beginOperation()
 		o := s.orders[w.order]
 		if o == nil {
+			o = s.returned(w.order)
+		}
+		if o == nil {
 			s.unknown(w.order, "FINISH")
+			s.release(w.slot, w.frozen)
 			return
 		}
 		s.equalIn(orderRemain, "remain", o.id, &o.remain, &w.first)

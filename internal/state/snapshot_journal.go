@@ -100,7 +100,6 @@ func (s *State) codeWord(c *codec, w *word) {
 
 func (s *State) codeQuestion(c *codec, q *question) {
 	c.int64(&q.offset)
-	c.bool(&q.silent)
 	list(c, &q.ops, func(d *doubt) {
 		c.int64(&d.offset)
 		small(c, &d.kind, stepTransfer)
@@ -109,19 +108,18 @@ func (s *State) codeQuestion(c *codec, q *question) {
 		}
 		s.codeWord(c, &d.word)
 		s.codeOrderAt(c, &d.o)
-		c.amounts(&d.off)
+		c.amounts(&d.off.available, &d.off.frozen)
 		list(c, &d.fails, func(k *check) { small(c, k, checkCount-1) })
 		list(c, &d.counted, func(k *check) { small(c, k, checkCount-1) })
 	})
-	before := int32(q.before)
-	c.index(&before, len(q.ops)+1)
-	q.before = int(before)
+	list(c, &q.cuts, func(v *int32) { c.index(v, len(q.ops)+1) })
 	list(c, &q.slots, func(d *doubtedSlot) {
 		c.index(&d.slot, len(s.accounts))
 		c.amounts(&d.before.available, &d.before.frozen)
 		c.bool(&d.known)
-		c.bool(&d.settled)
 		c.bool(&d.told)
+		c.int64(&d.settled)
+		c.bool(&d.split)
 	})
 	most := uint8(min(len(q.ops), 255))
 	one := func(a *answer) {

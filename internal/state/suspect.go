@@ -31,6 +31,9 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 			}
 			continue
 		}
+		if s.isAsked(e.offset) {
+			continue // and no answer explains it
+		}
 		q, first := s.runAround(i)
 		k := q.slotAt(slot)
 		now, _ := q.run(q.now)
@@ -49,6 +52,11 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 		}
 		i = first
 	}
+}
+
+// isAsked reports whether an open question is about the operation at an offset.
+func (s *State) isAsked(offset int64) bool {
+	return slices.ContainsFunc(s.questions, func(q *question) bool { return q.open() && q.find(offset) >= 0 })
 }
 
 // suspectOrder looks for such a crash where an order is open that was cancelled.
@@ -81,6 +89,7 @@ func (s *State) reopen(o *order) {
 	}
 	frozen := o.frozen
 	o.frozen = amount.Amount{}
+	s.release(o.holds(), frozen) // what the engine told as frozen may already include it
 	s.open(o, frozen)
 	if o.rests() && !s.takes(o) {
 		s.markets[o.market].books[o.side].insert(o)
@@ -141,14 +150,15 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 	for behind < r.head-1 && free(behind) && behind-first < maxRun {
 		behind++
 	}
-	q = &question{offset: s.next, silent: true}
+	q = &question{offset: s.next}
 	for i := first; i < behind; i++ {
 		if r.at(i).kind.own() {
 			d := s.doubtAt(i)
-			d.counted = s.failsOf(i)
+			d.counted = d.fails
 			q.ops = append(q.ops, d)
 		}
 	}
+	q.now = answer{uint8(len(q.ops)), uint8(len(q.ops))}
 	accounts := &s.journal.accounts
 	s.doubtSlots(q, func(slot int32) *holdings {
 		for i := r.at(first).accounts; i < accounts.head; i++ {
@@ -212,20 +222,18 @@ func text(offset int64) string { return strconv.FormatInt(offset, 10) }
 func (s *State) doubtAt(at uint64) doubt {
 	j := &s.journal
 	e := j.records.at(at)
-	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words)}
-	from, to := s.span(at, func(e *entry) uint64 { return e.fails }, j.fails.head)
-	for i := from; i < to; i++ {
-		d.fails = append(d.fails, *j.fails.at(i))
-	}
-	if slices.Contains(d.fails, paymentBalance) {
-		from, to = s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
+	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words), fails: s.failsOf(at)}
+	if slices.Contains(d.fails, paymentBalance) || slices.Contains(d.fails, paymentAvailable) {
+		from, to := s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
 		for i := from; i < to; i++ {
 			if b := j.accounts.at(i); b.slot == d.slot {
-				d.off = d.total.Sub(d.change).Sub(b.total())
+				t := tally{b.available, b.frozen}
+				d.believe(&t)
+				d.off = tally{t.available.Sub(b.available).Sub(d.change), t.frozen.Sub(b.frozen)}
 			}
 		}
 	}
-	from, to = s.span(at, func(e *entry) uint64 { return e.lives }, j.lives.head)
+	from, to := s.span(at, func(e *entry) uint64 { return e.lives }, j.lives.head)
 	for i := from; i < to; i++ {
 		if l := j.lives.at(i); l.o != nil && l.id == d.order {
 			d.o = s.endedIn(at, l.o)

@@ -20,15 +20,13 @@ func (s *State) equal(c check, what string, slot int32, expected, found *amount.
 // toldSplit hears of an account's available and frozen, after an operation.
 func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 	a := &s.accounts[slot]
-	if a.doubted {
-		s.learn(slot, available.Add(frozen), &frozen)
-	}
 	if a.flags&splitKnown == 0 {
+		s.learn(slot, available.Add(frozen), &frozen)
 		s.pin(slot, available, frozen, total)
 		return
 	}
-	if !a.available.Equal(available) || !a.frozen.Equal(frozen) {
-		s.suspectSlot(slot, available.Add(frozen), &frozen)
+	if a.doubted || !a.available.Equal(available) || !a.frozen.Equal(frozen) {
+		s.accountFor(slot, available.Add(frozen), &frozen)
 	}
 	expected := a.total()
 	ok := s.equal(paymentBalance, "balance", slot, &expected, &total)
@@ -63,16 +61,14 @@ func (s *State) pin(slot int32, available, frozen, total amount.Amount) {
 // toldTotal hears of an account's available and frozen together.
 func (s *State) toldTotal(slot int32, total amount.Amount, c check) {
 	a := &s.accounts[slot]
-	if a.doubted {
-		s.learn(slot, total, nil)
-	}
 	if a.flags&totalKnown == 0 {
+		s.learn(slot, total, nil)
 		s.adopt(slot, total.Sub(a.frozen), a.frozen)
 		s.accounts[slot].flags |= totalKnown
 		return
 	}
-	if !a.total().Equal(total) {
-		s.suspectSlot(slot, total, nil)
+	if a.doubted || !a.total().Equal(total) {
+		s.accountFor(slot, total, nil)
 	}
 	if expected := a.total(); !s.equal(c, "balance", slot, &expected, &total) {
 		s.adopt(slot, total.Sub(a.frozen), a.frozen)

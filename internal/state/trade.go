@@ -323,6 +323,7 @@ func (s *State) fill(m *match) {
 		}
 		if o.inBook && o.remain.Sign() <= 0 {
 			s.markets[m.market].books[o.side].remove(o)
+			s.op.filled = append(s.op.filled, o.id)
 		}
 	}
 }
