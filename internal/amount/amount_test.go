@@ -3,6 +3,8 @@ package amount
 import (
 	"bytes"
 	"math/big"
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,6 +46,36 @@ func TestParseAndPrint(t *testing.T) {
 	}
 	if got := Of(nil); !got.IsZero() || got.Sign() != 0 {
 		t.Errorf("absent is %s", got)
+	}
+}
+
+// Every length has its own way through the words, and every place of the point.
+func TestParseAtEveryLength(t *testing.T) {
+	plain := regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+	random := rand.New(rand.NewPCG(3, 4))
+	read := 0
+	for range 200_000 {
+		text := make([]byte, random.IntN(24))
+		for i := range text {
+			text[i] = byte('0' + random.IntN(10))
+		}
+		for range min(random.IntN(3), len(text)) {
+			text[random.IntN(len(text))] = "../:-0\x00\xae\xff"[random.IntN(9)]
+		}
+		a, err := Parse(text)
+		if (err == nil) != plain.Match(text) {
+			t.Fatalf("%q: %v, %v", text, a, err)
+		}
+		if err != nil {
+			continue
+		}
+		read++
+		if want := decimal.RequireFromString(string(text)); a.String() != want.String() || a.scale() != -want.Exponent() || !a.Is(text) {
+			t.Fatalf("%q: got %s with scale %d", text, a, a.scale())
+		}
+	}
+	if read < 50_000 {
+		t.Errorf("only %d are numbers", read)
 	}
 }
 
@@ -94,12 +126,12 @@ func check(t *testing.T, a, b Amount, x, y decimal.Decimal) {
 		if got.String() != want.String() {
 			t.Errorf("%s: %s and %s: got %s, want %s", what, x, y, got, want)
 		}
-		if got.neg && got.IsZero() || got.big != nil && got.big.BitLen() <= 128 {
+		if got.neg() && got.IsZero() || got.big != nil && got.big.BitLen() <= 128 {
 			t.Errorf("%s: %s and %s: not in normal form: %+v", what, x, y, got)
 		}
 		encoded := got.Append([]byte("x"))[1:]
 		again, rest, err := Decode(append(encoded, 'y'))
-		if err != nil || string(rest) != "y" || !again.Equal(got) || again.scale != got.scale {
+		if err != nil || string(rest) != "y" || !again.Equal(got) || again.form != got.form {
 			t.Errorf("%s: %s decodes as %s, %q, %v", what, got, again, rest, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package amount
 
 import (
+	"cmp"
 	"math/big"
 	"math/bits"
 )
@@ -19,7 +20,7 @@ func (a Amount) scaledUp(n int32) (_ Amount, ok bool) {
 	if a.big != nil {
 		return a, false
 	}
-	a.scale += n
+	a.form += form(n) << 1
 	if a.hi == 0 && n <= wordDigits {
 		a.hi, a.lo = bits.Mul64(a.lo, pow10[n])
 		return a, true
@@ -43,11 +44,11 @@ func (a Amount) scaledUp(n int32) (_ Amount, ok bool) {
 // one of them does not fit into 128 bits.
 func aligned(a, b Amount) (_, _ Amount, ok bool) {
 	ok = true
-	switch {
-	case a.scale < b.scale:
-		a, ok = a.scaledUp(b.scale - a.scale)
-	case b.scale < a.scale:
-		b, ok = b.scaledUp(a.scale - b.scale)
+	switch d := a.scale() - b.scale(); {
+	case d < 0:
+		a, ok = a.scaledUp(-d)
+	case d > 0:
+		b, ok = b.scaledUp(d)
 	}
 	return a, b, ok && a.big == nil && b.big == nil
 }
@@ -61,22 +62,21 @@ func (a Amount) Add(b Amount) Amount {
 
 // Minus makes a into a - b, as Sub does.
 func (a *Amount) Minus(b *Amount) {
-	n := *b
-	n.neg = !n.neg && !n.IsZero()
+	n := b.Neg()
 	a.Plus(&n)
 }
 
 // Plus makes a into a + b, as Add does.
 func (a *Amount) Plus(b *Amount) {
 	if a.big == nil && b.big == nil {
-		d := a.scale - b.scale
+		d := a.scale() - b.scale()
 		switch {
 		case d == 0:
-			if a.plus(b.hi, b.lo, b.neg) {
+			if a.plus(b.hi, b.lo, b.form) {
 				return
 			}
 		case d > 0 && d <= wordDigits && b.hi == 0:
-			if hi, lo := bits.Mul64(b.lo, pow10[d]); a.plus(hi, lo, b.neg) {
+			if hi, lo := bits.Mul64(b.lo, pow10[d]); a.plus(hi, lo, b.form) {
 				return
 			}
 		}
@@ -84,10 +84,10 @@ func (a *Amount) Plus(b *Amount) {
 	a.plusUnequal(b)
 }
 
-// plus adds a coefficient of the same scale. Where the sum does not fit it is not
-// ok, and a is unchanged.
-func (a *Amount) plus(hi, lo uint64, neg bool) (ok bool) {
-	if a.neg == neg {
+// plus adds a coefficient of the same scale, of which the form only tells the sign.
+// Where the sum does not fit it is not ok, and a is unchanged.
+func (a *Amount) plus(hi, lo uint64, sign form) (ok bool) {
+	if (a.form^sign)&1 == 0 {
 		low, c := bits.Add64(a.lo, lo, 0)
 		high, c := bits.Add64(a.hi, hi, c)
 		if c != 0 {
@@ -101,10 +101,12 @@ func (a *Amount) plus(hi, lo uint64, neg bool) (ok bool) {
 	if borrow != 0 { // a is the smaller
 		low, borrow = bits.Sub64(0, low, 0)
 		high, _ = bits.Sub64(0, high, borrow)
-		a.neg = neg
+		a.form ^= 1
 	}
 	a.hi, a.lo = high, low
-	a.neg = a.neg && high|low != 0
+	if high|low == 0 {
+		a.form &^= 1
+	}
 	return true
 }
 
@@ -118,7 +120,7 @@ func (a *Amount) plusUnequal(b *Amount) {
 	}
 	x, y, ok := aligned(*a, *b)
 	if ok {
-		ok = x.plus(y.hi, y.lo, y.neg)
+		ok = x.plus(y.hi, y.lo, y.form)
 	}
 	if !ok {
 		x = addBig(*a, *b)
@@ -149,16 +151,16 @@ func (a Amount) Mul(b Amount) Amount {
 	if over|c != 0 {
 		return mulBig(a, b)
 	}
-	return Amount{hi: high, lo: low, scale: a.scale + b.scale, neg: a.neg != b.neg && high|low != 0}
+	return Amount{hi: high, lo: low, form: formOf(a.scale()+b.scale(), a.neg() != b.neg() && high|low != 0)}
 }
 
 // Cmp is -1, 0 or 1 where a is less than, equal to or greater than b.
 func (a Amount) Cmp(b Amount) int {
-	if a.scale == b.scale && a.hi|b.hi == 0 && a.big == nil && b.big == nil && !a.neg && !b.neg {
-		return compare(a.lo, b.lo)
+	if a.form == b.form && !a.neg() && a.hi|b.hi == 0 && a.big == nil && b.big == nil {
+		return cmp.Compare(a.lo, b.lo)
 	}
-	if a.neg != b.neg {
-		if a.neg {
+	if a.neg() != b.neg() {
+		if a.neg() {
 			return -1
 		}
 		return 1
@@ -167,26 +169,16 @@ func (a Amount) Cmp(b Amount) int {
 	var c int
 	switch {
 	case !ok:
-		c = a.coefficientAt(b.scale).Cmp(b.coefficientAt(a.scale))
+		c = a.coefficientAt(b.scale()).Cmp(b.coefficientAt(a.scale()))
 	case x.hi != y.hi:
-		c = compare(x.hi, y.hi)
+		c = cmp.Compare(x.hi, y.hi)
 	default:
-		c = compare(x.lo, y.lo)
+		c = cmp.Compare(x.lo, y.lo)
 	}
-	if a.neg {
+	if a.neg() {
 		return -c
 	}
 	return c
-}
-
-func compare(x, y uint64) int {
-	switch {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
 }
 
 // Equal reports whether both are the same number.
@@ -194,12 +186,12 @@ func (a Amount) Equal(b Amount) bool { return a.Same(&b) }
 
 // Same is Equal, for numbers that are somewhere.
 func (a *Amount) Same(b *Amount) bool {
-	if a.scale == b.scale && a.big == nil && b.big == nil {
-		return a.lo == b.lo && a.hi == b.hi && a.neg == b.neg
+	if a.form == b.form && a.big == nil && b.big == nil {
+		return a.lo == b.lo && a.hi == b.hi
 	}
-	if d := a.scale - b.scale; d > 0 && d <= wordDigits && b.hi == 0 && a.big == nil && b.big == nil {
+	if d := a.scale() - b.scale(); d > 0 && d <= wordDigits && b.hi == 0 && a.big == nil && b.big == nil {
 		hi, lo := bits.Mul64(b.lo, pow10[d])
-		return a.lo == lo && a.hi == hi && a.neg == b.neg
+		return a.lo == lo && a.hi == hi && a.neg() == b.neg()
 	}
 	return a.Cmp(*b) == 0
 }
@@ -209,9 +201,9 @@ func (a *Amount) Same(b *Amount) bool {
 func (a *Amount) Is(text []byte) bool {
 	if len(text) > 0 && len(text) <= wordDigits && text[0] != '-' && a.hi == 0 && a.big == nil {
 		n, scale, ok := parseShort(text)
-		if more := a.scale - scale; ok && more >= 0 && more <= wordDigits {
+		if more := a.scale() - scale; ok && more >= 0 && more <= wordDigits {
 			hi, lo := bits.Mul64(n, pow10[more])
-			return hi == 0 && lo == a.lo && !a.neg
+			return hi == 0 && lo == a.lo && !a.neg()
 		}
 	}
 	b := Of(text)
@@ -231,10 +223,10 @@ func (a Amount) coefficient() *big.Int {
 // less than the amount's own; else for its own.
 func (a Amount) coefficientAt(scale int32) *big.Int {
 	n := a.coefficient()
-	if scale <= a.scale {
+	if scale <= a.scale() {
 		return n
 	}
-	return new(big.Int).Mul(n, tenTo(scale-a.scale))
+	return new(big.Int).Mul(n, tenTo(scale-a.scale()))
 }
 
 func tenTo(n int32) *big.Int {
@@ -254,25 +246,23 @@ func fromBig(n *big.Int, scale int32, neg bool) Amount {
 		n, scale = quotient, scale-step
 	}
 	if n.BitLen() > 128 {
-		return Amount{big: n, scale: scale, neg: neg}
+		return Amount{big: n, form: formOf(scale, neg)}
 	}
-	a := Amount{lo: new(big.Int).And(n, new(big.Int).SetUint64(1<<64-1)).Uint64(), scale: scale}
-	a.hi = new(big.Int).Rsh(n, 64).Uint64()
-	a.neg = neg && !a.IsZero()
-	return a
+	lo := new(big.Int).And(n, new(big.Int).SetUint64(1<<64-1)).Uint64()
+	return Amount{hi: new(big.Int).Rsh(n, 64).Uint64(), lo: lo, form: formOf(scale, neg && n.Sign() != 0)}
 }
 
 func addBig(a, b Amount) Amount {
-	x, y := a.coefficientAt(b.scale), b.coefficientAt(a.scale)
-	scale := max(a.scale, b.scale)
-	if a.neg == b.neg {
-		return fromBig(new(big.Int).Add(x, y), scale, a.neg)
+	x, y := a.coefficientAt(b.scale()), b.coefficientAt(a.scale())
+	scale := max(a.scale(), b.scale())
+	if a.neg() == b.neg() {
+		return fromBig(new(big.Int).Add(x, y), scale, a.neg())
 	}
 	n := new(big.Int).Sub(x, y)
-	return fromBig(n.Abs(n), scale, a.neg == (x.Cmp(y) > 0))
+	return fromBig(n.Abs(n), scale, a.neg() == (x.Cmp(y) > 0))
 }
 
 func mulBig(a, b Amount) Amount {
 	n := new(big.Int).Mul(a.coefficient(), b.coefficient())
-	return fromBig(n, a.scale+b.scale, a.neg != b.neg)
+	return fromBig(n, a.scale()+b.scale(), a.neg() != b.neg())
 }

@@ -12,7 +12,7 @@ import (
 func (a Amount) AppendTo(out []byte) []byte {
 	var buffer [48]byte
 	digits := a.appendDigits(buffer[:0])
-	scale := int(a.scale)
+	scale := int(a.scale())
 	for scale > 0 && len(digits) > 1 && digits[len(digits)-1] == '0' {
 		digits, scale = digits[:len(digits)-1], scale-1
 	}
@@ -26,11 +26,11 @@ func (a Amount) AppendTo(out []byte) []byte {
 // scale, as it was written.
 func (a Amount) AppendScaled(out []byte) []byte {
 	var buffer [48]byte
-	return a.appendPlain(out, a.appendDigits(buffer[:0]), int(a.scale))
+	return a.appendPlain(out, a.appendDigits(buffer[:0]), int(a.scale()))
 }
 
 func (a Amount) appendPlain(out, digits []byte, scale int) []byte {
-	if a.neg {
+	if a.neg() {
 		out = append(out, '-')
 	}
 	whole := len(digits) - scale
@@ -96,8 +96,8 @@ const maxScale = 1 << 16
 
 // Append appends the amount in a compact binary form that keeps its scale.
 func (a Amount) Append(out []byte) []byte {
-	head := uint64(a.scale) << flagBits
-	if a.neg {
+	head := uint64(a.scale()) << flagBits
+	if a.neg() {
 		head |= flagNegative
 	}
 	switch {
@@ -121,14 +121,14 @@ func Decode(in []byte) (a Amount, rest []byte, err error) {
 		return a, nil, errEncoding
 	}
 	in = in[n:]
-	a.scale = int32(head >> flagBits)
+	scale, neg := int32(head>>flagBits), head&flagNegative != 0
 	if head&flagBig != 0 {
 		size, n := binary.Uvarint(in)
 		if n <= 0 || size > uint64(len(in)-n) {
 			return a, nil, errEncoding
 		}
 		in = in[n:]
-		b := fromBig(new(big.Int).SetBytes(in[:size]), a.scale, head&flagNegative != 0)
+		b := fromBig(new(big.Int).SetBytes(in[:size]), scale, neg)
 		if b.big == nil {
 			return a, nil, errEncoding
 		}
@@ -144,8 +144,9 @@ func Decode(in []byte) (a Amount, rest []byte, err error) {
 		}
 		in = in[n:]
 	}
-	if a.neg = head&flagNegative != 0; a.neg && a.IsZero() {
+	if neg && a.IsZero() {
 		return a, nil, errEncoding
 	}
+	a.form = formOf(scale, neg)
 	return a, in, nil
 }

@@ -1,0 +1,181 @@
+package amount
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	"math/bits"
+)
+
+// Parse reads plain notation, -?[0-9]+(\.[0-9]+)?, and keeps the scale as
+// written. Empty text and everything else is an error.
+func Parse(text []byte) (Amount, error) {
+	a, ok := parse(text)
+	if !ok {
+		return Amount{}, fmt.Errorf("%q is no decimal in plain notation", text)
+	}
+	return a, nil
+}
+
+// Of is Parse for text that is known to be plain, such as event.Decimal; it is
+// 0 for anything else, nil included.
+func Of(text []byte) Amount {
+	a, _ := parse(text)
+	return a
+}
+
+// wordDigits is how many decimal digits a uint64 holds whatever they are.
+const wordDigits = 19
+
+func parse(text []byte) (a Amount, ok bool) {
+	neg := len(text) > 0 && text[0] == '-'
+	if neg {
+		text = text[1:]
+	}
+	if len(text) > wordDigits {
+		return parseLong(text, neg)
+	}
+	n, scale, ok := parseShort(text)
+	if !ok {
+		return Amount{}, false
+	}
+	return Amount{lo: n, form: formOf(scale, neg && n != 0)}, true
+}
+
+// parseShort reads what fits into one word and has no sign.
+func parseShort(text []byte) (n uint64, scale int32, ok bool) {
+	if len(text) == 1 { // mostly "0", which every third amount is
+		n = uint64(text[0] - '0')
+		return n, 0, n <= 9
+	}
+	if len(text) >= 4 && len(text) <= 16 {
+		return parseWords(text)
+	}
+	k := 0
+	for ; k < len(text); k++ {
+		c := text[k] - '0'
+		if c > 9 {
+			break
+		}
+		n = n*10 + uint64(c)
+	}
+	if k == len(text) || k == 0 {
+		return n, 0, k > 0
+	}
+	fraction := text[k+1:]
+	if text[k] != '.' || len(fraction) == 0 {
+		return 0, 0, false
+	}
+	for _, c := range fraction {
+		if c -= '0'; c > 9 {
+			return 0, 0, false
+		}
+		n = n*10 + uint64(c)
+	}
+	return n, int32(len(fraction)), true
+}
+
+// The same byte in all eight places of a word.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+// parseWords is parseShort for 4 to 16 bytes, eight at a time: the text stands at
+// the end of high and low, each byte less '0', the first one lowest.
+func parseWords(text []byte) (n uint64, scale int32, ok bool) {
+	var high, low uint64
+	if n := len(text); n >= 8 {
+		high = (binary.LittleEndian.Uint64(text) ^ '0'*ones) << (8 * (16 - n)) // nothing of 8 bytes
+		low = binary.LittleEndian.Uint64(text[n-8:]) ^ '0'*ones
+	} else {
+		first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[n-4:])
+		low = (uint64(first) | uint64(last)<<(8*(n-4))) ^ '0'*ones
+		low <<= 8 * (8 - n)
+	}
+	// The point goes, and what stands before it moves up to what stands behind.
+	if at := pointIn(low); at < 64 {
+		before := uint64(1)<<at - 1
+		scale = int32(7 - at/8)
+		low = low&^(before<<8|0xff) | low&before<<8 | high>>56
+		high <<= 8
+	} else if at := pointIn(high); at < 64 {
+		before := uint64(1)<<at - 1
+		scale = int32(15 - at/8)
+		high = high&^(before<<8|0xff) | high&before<<8
+	}
+	if scale == 0 && text[len(text)-1] == '.' || int(scale) >= len(text)-1 || !digits(high) || !digits(low) {
+		return 0, 0, false
+	}
+	return eight(high)*100_000_000 + eight(low), scale, true
+}
+
+// pointIn is at which bit the first point of a word stands, 64 or more if none does.
+func pointIn(word uint64) int {
+	word ^= ('.' ^ '0') * ones
+	return bits.TrailingZeros64((word-ones)&^word&highs) &^ 7
+}
+
+// digits reports whether each byte of a word is 0 to 9.
+func digits(word uint64) bool { return (word|(word+(0x7f-9)*ones))&highs == 0 }
+
+// eight is the number that the eight digits of a word are: each step joins
+// neighbours to pairs.
+func eight(word uint64) uint64 {
+	word = word * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
+	word = word * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
+	return word * (10_000<<32 + 1) >> 32
+}
+
+// parseLong reads what may not fit into one word, without its sign.
+func parseLong(text []byte, neg bool) (a Amount, ok bool) {
+	point := -1
+	for k, c := range text {
+		c -= '0'
+		if c > 9 {
+			if text[k] != '.' || point >= 0 || k == 0 {
+				return Amount{}, false
+			}
+			point = k
+			continue
+		}
+		over, high := bits.Mul64(a.hi, 10)
+		carry, low := bits.Mul64(a.lo, 10)
+		low, c1 := bits.Add64(low, uint64(c), 0)
+		high, c2 := bits.Add64(high, carry, c1)
+		if over != 0 || c2 != 0 {
+			return parseBig(text, neg)
+		}
+		a.hi, a.lo = high, low
+	}
+	if point == len(text)-1 {
+		return Amount{}, false
+	}
+	scale := 0
+	if point >= 0 {
+		scale = len(text) - 1 - point
+	}
+	a.form = formOf(int32(scale), neg && !a.IsZero())
+	return a, true
+}
+
+// parseBig reads what does not fit into 128 bits.
+func parseBig(text []byte, neg bool) (Amount, bool) {
+	digits := make([]byte, 0, len(text))
+	scale, point := 0, false
+	for k, c := range text {
+		switch {
+		case c == '.' && !point && k > 0 && k < len(text)-1:
+			point, scale = true, len(text)-1-k
+		case c >= '0' && c <= '9':
+			digits = append(digits, c)
+		default:
+			return Amount{}, false
+		}
+	}
+	n, ok := new(big.Int).SetString(string(digits), 10)
+	if !ok {
+		return Amount{}, false
+	}
+	return fromBig(n, int32(scale), neg), true
+}
