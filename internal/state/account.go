@@ -20,10 +20,9 @@ type account struct {
 // holdings are what changes in an account, and is put back when a record is
 // undone.
 type holdings struct {
-	available, frozen amount.Amount
-	// held is the sum of what its open orders have frozen. It is frozen, but for
-	// orders that the state does not know.
-	held  amount.Amount
+	total amount.Amount // available and frozen
+	held  amount.Amount // the sum of what its open orders have frozen
+	odd   amount.Amount // frozen beyond what is held: 0, but for orders that the state does not know
 	flags accountFlags
 }
 
@@ -31,17 +30,23 @@ type accountFlags uint8
 
 const (
 	existing    accountFlags = 1 << iota // it ever held anything
-	totalKnown                           // available + frozen is sure
-	splitKnown                           // and each of them
-	oddlyFrozen                          // frozen is not held, and that has been counted
+	totalKnown                           // the total is sure
+	splitKnown                           // and what of it is frozen
+	oddlyFrozen                          // odd is not 0, and that has been counted
 	owing                                // something is below 0, and that has been counted
 )
 
-func (h *holdings) total() amount.Amount {
-	sum := h.available
-	sum.Plus(&h.frozen)
-	return sum
+func (h *holdings) frozen() amount.Amount { return h.held.Add(h.odd) }
+
+// belowZero reports whether available or frozen is.
+func (h *holdings) belowZero() bool {
+	if !h.odd.IsZero() {
+		return h.available().Sign() < 0 || h.frozen().Sign() < 0
+	}
+	return h.total.Cmp(h.held) < 0 || h.held.Sign() < 0
 }
+
+func (h *holdings) available() amount.Amount { return h.total.Sub(h.frozen()) }
 
 // slot finds the account of a user and an asset, or opens it.
 func (s *State) slot(user int64, asset int32) int32 {
@@ -79,33 +84,28 @@ func (s *State) accountChanged(slot int32, a *account) {
 	}
 }
 
-// addAvailable changes what is available.
-func (s *State) addAvailable(slot int32, by amount.Amount) {
-	if by.IsZero() {
-		return
+// add changes the total, and so what is available.
+func (s *State) add(slot int32, by amount.Amount) {
+	if !by.IsZero() {
+		s.touch(slot).total.Plus(&by)
 	}
-	a := s.touch(slot)
-	a.available.Plus(&by)
 }
 
-// freeze moves an amount from available to frozen, or back if it is negative.
-func (s *State) freeze(slot int32, by amount.Amount) {
-	if by.IsZero() {
-		return
+// hold makes orders hold more of an account, or less if it is negative.
+func (s *State) hold(slot int32, by amount.Amount) {
+	if !by.IsZero() {
+		s.touch(slot).held.Plus(&by)
 	}
-	a := s.touch(slot)
-	a.available.Minus(&by)
-	a.frozen.Plus(&by)
 }
 
 // adopt replaces the state's own reckoning by the engine's word.
 func (s *State) adopt(slot int32, available, frozen amount.Amount) {
 	a := s.touch(slot)
-	by := available.Add(frozen).Sub(a.total())
-	if !by.IsZero() {
+	total := available.Add(frozen)
+	if by := total.Sub(a.total); !by.IsZero() {
 		s.keepMoney(a.asset).adopt(by)
 	}
-	a.available, a.frozen = available, frozen
+	a.total, a.odd = total, frozen.Sub(a.held)
 }
 
 func (m *Money) adopt(by amount.Amount) {

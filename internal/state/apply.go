@@ -113,20 +113,20 @@ func (s *State) beginOperation() {
 	for _, slot := range s.op.touched {
 		a := &s.accounts[slot]
 		a.touched = false
-		if bad := a.flags&splitKnown != 0 && (a.available.Sign() < 0 || a.frozen.Sign() < 0); !bad {
+		if bad := a.flags&splitKnown != 0 && a.belowZero(); !bad {
 			a.flags &^= owing
 		} else if a.flags&owing == 0 {
 			a.flags |= owing
 			if badNegative = true; s.fail(negative) {
-				s.example(negative, s.nameOf(slot), "nothing below 0", a.available.String()+" and "+a.frozen.String()+" frozen")
+				s.example(negative, s.nameOf(slot), "nothing below 0", a.available().String()+" and "+a.frozen().String()+" frozen")
 			}
 		}
-		if a.frozen.Equal(a.held) {
+		if a.odd.IsZero() {
 			a.flags &^= oddlyFrozen
 		} else if a.flags&oddlyFrozen == 0 {
 			a.flags |= oddlyFrozen
 			if badFrozen = true; s.fail(frozenHeld) {
-				s.example(frozenHeld, s.nameOf(slot), a.held.String()+" held by orders", a.frozen.String()+" frozen")
+				s.example(frozenHeld, s.nameOf(slot), a.held.String()+" held by orders", a.frozen().String()+" frozen")
 			}
 		}
 	}
@@ -218,8 +218,8 @@ func (s *State) transfer(t *event.Transfer) {
 
 func (s *State) transferred(w *word) {
 	s.beginOperation()
-	s.addAvailable(w.slot, w.change.Neg())
-	s.addAvailable(w.other, w.change)
+	s.add(w.slot, w.change.Neg())
+	s.add(w.other, w.change)
 }
 
 // payment is a deposit or a withdrawal. The engine tells the balance after it.
@@ -248,7 +248,7 @@ func (s *State) paid(w *word) {
 	} else {
 		m.Withdrawals = m.Withdrawals.Sub(w.change)
 	}
-	s.addAvailable(w.slot, w.change)
+	s.add(w.slot, w.change)
 	if w.split {
 		s.toldSplit(w.slot, w.first, w.frozen, w.total)
 	} else {

@@ -108,7 +108,7 @@ func (s *State) Committed() {
 }
 
 func (s *State) balance(a *account) Balance {
-	return Balance{UserID: a.user, Asset: s.assets.names[a.asset], Available: a.available, Frozen: a.frozen, Known: a.flags&splitKnown != 0}
+	return Balance{UserID: a.user, Asset: s.assets.names[a.asset], Available: a.available(), Frozen: a.frozen(), Known: a.flags&splitKnown != 0}
 }
 
 // Users are all registered users, by id.

@@ -87,9 +87,9 @@ func (s *State) learn(slot int32, total amount.Amount, frozen *amount.Amount) {
 	if !a.doubted {
 		return
 	}
-	need := tally{available: total.Sub(a.total())}
+	need := tally{available: total.Sub(a.total)}
 	if frozen != nil {
-		need.frozen = frozen.Sub(a.frozen)
+		need.frozen = frozen.Sub(a.frozen())
 		need.available = need.available.Sub(need.frozen)
 	}
 	if !s.explain(slot, need, frozen != nil, false) {
@@ -106,17 +106,17 @@ func (s *State) accountFor(slot int32, total amount.Amount, frozen *amount.Amoun
 	explain := func(total amount.Amount) bool {
 		s.learn(slot, total, frozen)
 		a := &s.accounts[slot]
-		if !a.total().Equal(total) || frozen != nil && !a.frozen.Equal(*frozen) {
+		if !a.total.Equal(total) || frozen != nil && !a.frozen().Equal(*frozen) {
 			s.suspectSlot(slot, total, frozen)
 		}
-		return frozen == nil || a.frozen.Equal(*frozen)
+		return frozen == nil || a.frozen().Equal(*frozen)
 	}
 	a := &s.accounts[slot]
-	if sum := a.total(); !explain(total) && !a.total().Equal(total) && explain(sum) {
+	if sum := a.total; !explain(total) && !a.total.Equal(total) && explain(sum) {
 		explain(total)
 	}
-	split := frozen != nil && !a.frozen.Equal(*frozen)
-	if !a.total().Equal(total) || split {
+	split := frozen != nil && !a.frozen().Equal(*frozen)
+	if !a.total.Equal(total) || split {
 		for _, q := range s.questions {
 			if k := q.slotAt(slot); k >= 0 && q.open() {
 				q.slots[k].settled, q.slots[k].split = s.next+1, split

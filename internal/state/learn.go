@@ -61,7 +61,7 @@ func (s *State) answer(q *question, a answer) {
 			continue
 		}
 		account := s.touch(d.slot)
-		account.available, account.frozen = account.available.Add(available), account.frozen.Add(frozen)
+		account.total, account.odd = account.total.Add(available).Add(frozen), account.odd.Add(frozen)
 		total[account.asset] = total[account.asset].Add(available).Add(frozen)
 	}
 	for i := range q.ops {
@@ -138,7 +138,7 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 		s.journal.lives.push(life{id: o.id})
 		s.insert(o)
 		account := s.touch(o.holds())
-		account.held = account.held.Add(o.frozen)
+		account.held, account.odd = account.held.Add(o.frozen), account.odd.Sub(o.frozen)
 		if o.rests() {
 			s.markets[o.market].books[o.side].insert(o)
 		}
@@ -146,7 +146,7 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 	case !alive && o != nil:
 		s.keepOrder(o)
 		account := s.touch(o.holds())
-		account.held = account.held.Sub(o.frozen)
+		account.held, account.odd = account.held.Sub(o.frozen), account.odd.Add(o.frozen)
 		o.frozen = amount.Amount{}
 		s.remove(o)
 	}

@@ -25,11 +25,11 @@ func moneyProblems(s *State) (problems []string) {
 	sums := make([]amount.Amount, len(s.assets.names))
 	for i := range s.accounts {
 		a := &s.accounts[i]
-		sums[a.asset] = sums[a.asset].Add(a.total())
+		sums[a.asset] = sums[a.asset].Add(a.total)
 		if !a.held.Equal(held[int32(i)]) {
 			problems = append(problems, s.nameOf(int32(i))+": "+a.held.String()+" held, orders hold "+held[int32(i)].String())
 		}
-		if a.flags&existing == 0 && (!a.available.IsZero() || !a.frozen.IsZero()) {
+		if a.flags&existing == 0 && (!a.available().IsZero() || !a.frozen().IsZero()) {
 			problems = append(problems, s.nameOf(int32(i))+": something, but it does not exist")
 		}
 	}

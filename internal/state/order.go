@@ -154,27 +154,16 @@ func (s *State) update(o *order) {
 	s.orderChanged(o)
 }
 
-// holdFor sets what an order has frozen, and moves the difference between its
-// user's frozen and available.
+// holdFor sets what an order has frozen of its user's account.
 func (s *State) holdFor(o *order, frozen amount.Amount) {
 	by := frozen.Sub(o.frozen)
-	if by.IsZero() {
-		return
-	}
-	slot := o.holds()
-	s.freeze(slot, by)
-	s.accounts[slot].held.Plus(&by)
+	s.hold(o.holds(), by)
 	o.frozen = frozen
 }
 
 // unhold sets free a part of what an order has frozen.
 func (s *State) unhold(o *order, part amount.Amount) {
-	if part.IsZero() {
-		return
-	}
-	slot := o.holds()
-	s.freeze(slot, part.Neg())
-	s.accounts[slot].held.Minus(&part)
+	s.hold(o.holds(), part.Neg())
 	o.frozen.Minus(&part)
 }
 

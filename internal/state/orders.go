@@ -202,10 +202,10 @@ func (s *State) checkOrder(o *order, e *event.Order, frozen bool) bool {
 func (s *State) believe(o *order, told *progress) {
 	s.update(o)
 	slot := o.holds()
-	if a, by := &s.accounts[slot], told.frozen.Sub(o.frozen); !by.IsZero() && a.frozen.Sub(a.held).Equal(by) {
+	if by := told.frozen.Sub(o.frozen); !by.IsZero() && s.accounts[slot].odd.Equal(by) {
 		// The account has been told already, only not of which order it was.
-		a = s.touch(slot)
-		a.held = a.held.Add(by)
+		a := s.touch(slot)
+		a.held, a.odd = a.held.Add(by), a.odd.Sub(by)
 	} else {
 		s.holdFor(o, told.frozen)
 	}
@@ -315,7 +315,7 @@ func (s *State) finishUnknown(e *event.Order, frozen amount.Amount, taking bool)
 // release gives back what an unknown order has frozen, where the engine has
 // told of something frozen that no known order holds.
 func (s *State) release(slot int32, part amount.Amount) {
-	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && part.Sign() > 0 && a.frozen.Sub(a.held).Cmp(part) >= 0 {
-		s.freeze(slot, part.Neg())
+	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && part.Sign() > 0 && a.odd.Cmp(part) >= 0 {
+		s.touch(slot).odd.Minus(&part)
 	}
 }

@@ -86,7 +86,7 @@ func (s *State) doubtSlots(q *question, before func(int32) *holdings) {
 	add := func(slot int32) {
 		if q.slotAt(slot) < 0 {
 			h := before(slot)
-			q.slots = append(q.slots, doubtedSlot{slot: slot, before: tally{h.available, h.frozen}, known: h.flags&splitKnown != 0})
+			q.slots = append(q.slots, doubtedSlot{slot: slot, before: tally{h.available(), h.frozen()}, known: h.flags&splitKnown != 0})
 		}
 	}
 	for i := range q.ops {

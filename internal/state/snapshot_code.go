@@ -78,7 +78,7 @@ func (s *State) codeUsers(c *codec) {
 }
 
 func (c *codec) holdings(h *holdings) {
-	c.amounts(&h.available, &h.frozen, &h.held)
+	c.amounts(&h.total, &h.held, &h.odd)
 	small(c, &h.flags, existing|totalKnown|splitKnown|oddlyFrozen|owing)
 }
 

@@ -18,7 +18,7 @@ const maxRun = 32
 // not the state's. frozen is nil where only the total is told.
 func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amount) {
 	r := &s.journal.records
-	off := !s.accounts[slot].total().Equal(total)
+	off := !s.accounts[slot].total.Equal(total)
 	for i := r.head - 1; i > r.tail; {
 		i--
 		e := r.at(i)
@@ -40,8 +40,8 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 		a := &s.accounts[slot]
 		if k >= 0 && s.suspect(q, func(other answer) bool {
 			then, _ := q.run(other)
-			return a.total().Add(then[k].total()).Equal(total.Add(now[k].total())) &&
-				(frozen == nil || a.frozen.Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
+			return a.total.Add(then[k].total()).Equal(total.Add(now[k].total())) &&
+				(frozen == nil || a.frozen().Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
 		}, "a balance") {
 			return
 		}
@@ -227,9 +227,10 @@ func (s *State) doubtAt(at uint64) doubt {
 		from, to := s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
 		for i := from; i < to; i++ {
 			if b := j.accounts.at(i); b.slot == d.slot {
-				t := tally{b.available, b.frozen}
+				was := tally{b.available(), b.frozen()}
+				t := was
 				d.believe(&t)
-				d.off = tally{t.available.Sub(b.available).Sub(d.change), t.frozen.Sub(b.frozen)}
+				d.off = tally{t.available.Sub(was.available).Sub(d.change), t.frozen.Sub(was.frozen)}
 			}
 		}
 	}

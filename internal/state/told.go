@@ -25,19 +25,19 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 		s.pin(slot, available, frozen, total)
 		return
 	}
-	if a.doubted || !a.available.Equal(available) || !a.frozen.Equal(frozen) {
+	if a.doubted || !a.available().Equal(available) || !a.frozen().Equal(frozen) {
 		s.accountFor(slot, available.Add(frozen), &frozen)
 	}
-	expected := a.total()
-	ok := s.equal(paymentBalance, "balance", slot, &expected, &total)
-	ok = s.equal(paymentAvailable, "available", slot, &a.available, &available) && ok
-	if !s.equal(paymentFrozen, "frozen", slot, &a.frozen, &frozen) {
+	was, held := a.available(), a.frozen()
+	ok := s.equal(paymentBalance, "balance", slot, &a.total, &total)
+	ok = s.equal(paymentAvailable, "available", slot, &was, &available) && ok
+	if !s.equal(paymentFrozen, "frozen", slot, &held, &frozen) {
 		s.explainFrozen(slot, frozen)
 		ok = false
 	}
 	if !ok {
 		s.adopt(slot, available, frozen)
-		if a := &s.accounts[slot]; !a.frozen.Equal(a.held) {
+		if a := &s.accounts[slot]; !a.odd.IsZero() {
 			a.flags |= oddlyFrozen // it has been counted
 		}
 	}
@@ -47,13 +47,12 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 func (s *State) pin(slot int32, available, frozen, total amount.Amount) {
 	a := &s.accounts[slot]
 	if a.flags&totalKnown != 0 {
-		sum := a.total()
-		s.equal(paymentBalance, "balance", slot, &sum, &total)
+		s.equal(paymentBalance, "balance", slot, &a.total, &total)
 	}
 	s.adopt(slot, available, frozen)
 	a = &s.accounts[slot]
 	a.flags |= totalKnown | splitKnown
-	if !a.frozen.Equal(a.held) {
+	if !a.odd.IsZero() {
 		a.flags |= oddlyFrozen // orders of the time before the log
 	}
 }
@@ -63,15 +62,15 @@ func (s *State) toldTotal(slot int32, total amount.Amount, c check) {
 	a := &s.accounts[slot]
 	if a.flags&totalKnown == 0 {
 		s.learn(slot, total, nil)
-		s.adopt(slot, total.Sub(a.frozen), a.frozen)
+		s.adopt(slot, total.Sub(a.frozen()), a.frozen())
 		s.accounts[slot].flags |= totalKnown
 		return
 	}
-	if a.doubted || !a.total().Equal(total) {
+	if a.doubted || !a.total.Equal(total) {
 		s.accountFor(slot, total, nil)
 	}
-	if expected := a.total(); !s.equal(c, "balance", slot, &expected, &total) {
-		s.adopt(slot, total.Sub(a.frozen), a.frozen)
+	if !s.equal(c, "balance", slot, &a.total, &total) {
+		s.adopt(slot, total.Sub(a.frozen()), a.frozen())
 	}
 }
 
@@ -108,6 +107,7 @@ func (s *State) vanish(o *order, because string) {
 // close releases what an order has frozen, and takes it away.
 func (s *State) close(o *order) {
 	s.keepOrder(o)
-	s.holdFor(o, amount.Amount{})
+	s.hold(o.holds(), o.frozen.Neg())
+	o.frozen = amount.Amount{}
 	s.remove(o)
 }

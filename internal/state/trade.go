@@ -272,7 +272,7 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			s.expect(balances, false, m.t.ID, "balance's user", a.user, b.UserID)
 			continue
 		}
-		if sum := a.total(); a.doubted || a.flags&totalKnown == 0 || !sum.Is(b.Balance) {
+		if a.doubted || a.flags&totalKnown == 0 || !a.total.Is(b.Balance) {
 			s.toldTotal(slot, amount.Of(b.Balance), balances)
 			continue
 		}
@@ -294,10 +294,10 @@ func (s *State) pay(m *match) {
 			s.unhold(o, o.hold(m.amount))
 		}
 	}
-	s.addAvailable(m.slots[0], m.amount.Neg())
-	s.addAvailable(m.slots[1], m.quote.Sub(m.fees[0].Max0()))
-	s.addAvailable(m.slots[2], m.amount.Sub(m.fees[1].Max0()))
-	s.addAvailable(m.slots[3], m.quote.Neg())
+	s.add(m.slots[0], m.amount.Neg())
+	s.add(m.slots[1], m.quote.Sub(m.fees[0].Max0()))
+	s.add(m.slots[2], m.amount.Sub(m.fees[1].Max0()))
+	s.add(m.slots[3], m.quote.Neg())
 	assets := &s.markets[m.market]
 	for i, asset := range [2]int32{assets.quote, assets.base} {
 		if fee := m.fees[i]; fee.Sign() > 0 {
