@@ -4,14 +4,20 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // A cursor reads a message in the very layout in which the engine writes it
 // today: all keys, in its order, no white space, plain numbers, ASCII. Each of
 // its methods takes a key with what stands before it and the value after it. A
 // message of any other layout, good or bad, strands the cursor, and the Decoder
-// begins again with the scan, which is three times slower and the only judge of
+// begins again with the scan, which is several times slower and the only judge of
 // what is wrong.
+//
+// Most of the daemon's decoding is here, so each value has two ways. The usual one
+// looks at the key and a window behind it by words, and takes the same steps
+// whatever the length, since a jump on that is guessed wrong as often as not. What is
+// longer, or near the end of the message, goes byte by byte.
 type cursor struct {
 	src     []byte // nil once it is stranded
 	at      int
@@ -24,52 +30,58 @@ func (c *cursor) strand() { c.src, c.at = nil, 0 }
 // done reports whether all of the message was read.
 func (c *cursor) done() bool { return c.src != nil && c.at == len(c.src) }
 
+// next takes these bytes if they come next.
+func (c *cursor) next(want string) bool {
+	if n := len(want); len(c.src)-c.at >= n && string(c.src[c.at:c.at+n]) == want {
+		c.at += n
+		return true
+	}
+	return false
+}
+
 // literal takes these bytes.
 func (c *cursor) literal(want string) {
 	if !c.next(want) {
-		c.src, c.at = nil, 0 // strand, which would not be inlined here
+		c.strand()
 	}
-}
-
-// next takes these bytes if they come next. It compares by words: keys are short,
-// and a third of the time went into calls of the runtime's comparison.
-func (c *cursor) next(want string) bool {
-	at, n := c.at, len(want)
-	if len(c.src)-at < n {
-		return false
-	}
-	b := c.src[at : at+n]
-	if n >= 8 {
-		if binary.LittleEndian.Uint64(b) != word(want) || binary.LittleEndian.Uint64(b[n-8:]) != word(want[n-8:]) {
-			return false
-		}
-		for i := 8; i+8 < n; i += 8 {
-			if binary.LittleEndian.Uint64(b[i:]) != word(want[i:]) {
-				return false
-			}
-		}
-	} else {
-		for i := range b {
-			if b[i] != want[i] {
-				return false
-			}
-		}
-	}
-	c.at = at + n
-	return true
-}
-
-// word is binary.LittleEndian.Uint64 of a string; the compiler makes it one load.
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // decimal takes an amount in a string: plain, of moderate length, no leading zero
-// too many, no negative zero. It is stored as it stands.
+// too many, no negative zero. It is stored as it stands. Its end is looked for by
+// itself: the next key can be read from there while the digits are still checked.
 func (c *cursor) decimal(key string) Decimal {
-	c.literal(key)
+	at, n := c.at, len(key)
+	if !isKey(n) || len(c.src)-at < n+17 || !begins(c.src[at:at+n+17:at+n+17], key) {
+		c.literal(key)
+		return c.anyDecimal()
+	}
+	b := c.src[at+n : at+n+17 : at+n+17]
+	low, high := word(b), word(b[8:])
+	// All bytes of an amount are at least a minus, the closing quote is not.
+	end := bits.TrailingZeros32(gather(below(low, '-')) | gather(below(high, '-'))<<8 | 1<<16)
+	sign, zero, several := 0, 0, 0
+	if low&0xff == '-' {
+		sign = 1
+	}
+	if b[sign] == '0' {
+		zero = 1
+	}
+	marks := (gather(others(low^noughts)) | gather(others(high^noughts))<<8) & (1<<end - 1) &^ uint32(sign)
+	whole := bits.TrailingZeros32(marks | 1<<end)
+	if whole > 1 {
+		several = 1
+	}
+	point := b[whole]&^('"'^'.') == '"' // or the closing quote; the others are below a minus
+	if b[end] != '"' || whole <= sign || whole == end-1 || marks&(marks-1) != 0 || !point || zero&several != 0 {
+		c.at = at + n
+		return c.anyDecimal()
+	}
+	c.at = at + n + end + 1
+	return Decimal(b[:end:end])
+}
+
+// anyDecimal takes an amount of any length whose key was taken.
+func (c *cursor) anyDecimal() Decimal {
 	src, i := c.src, c.at
 	negative := i < len(src) && src[i] == '-'
 	if negative {
@@ -111,7 +123,23 @@ func isZero(b []byte) bool {
 // text takes a string of printable ASCII, its quotes behind the key. Of escapes
 // it knows those of quotes and backslashes, which details are full of.
 func (c *cursor) text(key string) Text {
-	c.literal(key)
+	at, n := c.at, len(key)
+	if !isKey(n) || len(c.src)-at < n+17 || !begins(c.src[at:at+n+17:at+n+17], key) {
+		c.literal(key)
+		return c.anyText()
+	}
+	b := c.src[at+n : at+n+17 : at+n+17]
+	end := bits.TrailingZeros32(gather(special(word(b))) | gather(special(word(b[8:])))<<8 | 1<<16)
+	if b[end] != '"' {
+		c.at = at + n
+		return c.anyText()
+	}
+	c.at = at + n + end + 1
+	return Text(b[:end:end])
+}
+
+// anyText takes a string of any length whose key was taken.
+func (c *cursor) anyText() Text {
 	src, start := c.src, c.at
 	i := c.plain(start)
 	if i >= len(src) {
@@ -130,7 +158,7 @@ func (c *cursor) text(key string) Text {
 func (c *cursor) plain(i int) int {
 	src := c.src
 	for i+8 <= len(src) {
-		if m := special(binary.LittleEndian.Uint64(src[i:])); m != 0 {
+		if m := special(word(src[i:])); m != 0 {
 			return i + bits.TrailingZeros64(m)/8
 		}
 		i += 8
@@ -141,21 +169,43 @@ func (c *cursor) plain(i int) int {
 	return i
 }
 
-// escaped goes on with a string whose first escape is at i.
+// escaped goes on with a string whose first escape is at i. It copies by words; what
+// of the last one is too much is written over.
 func (c *cursor) escaped(start, i int) Text {
 	src, from := c.src, len(c.scratch)
+	c.scratch = slices.Grow(c.scratch, len(src)-start+8)
+	out := c.scratch[from:cap(c.scratch)]
+	n := copy(out, src[start:i])
 	for i+1 < len(src) && src[i] == '\\' && (src[i+1] == '"' || src[i+1] == '\\') {
-		c.scratch = append(append(c.scratch, src[start:i]...), src[i+1])
-		start = i + 2
-		i = c.plain(start)
+		out[n] = src[i+1]
+		n, i = n+1, i+2
+		for i+8 <= len(src) && n+8 <= len(out) {
+			w := word(src[i:])
+			binary.LittleEndian.PutUint64(out[n:], w)
+			size := bits.TrailingZeros64(special(w)) / 8
+			n, i = n+size, i+size
+			if size < 8 {
+				break
+			}
+		}
+		for i < len(src) && src[i] != '"' && src[i] != '\\' && src[i]-' ' < 0x80-' ' {
+			out[n] = src[i]
+			n, i = n+1, i+1
+		}
 	}
 	if i >= len(src) || src[i] != '"' {
 		c.strand()
 		return nil
 	}
-	c.scratch = append(c.scratch, src[start:i]...)
+	c.scratch = c.scratch[:from+n]
 	c.at = i + 1
-	return Text(c.scratch[from:len(c.scratch):len(c.scratch)])
+	return Text(out[:n:n])
+}
+
+// detail takes a text that is mostly longer than text's window.
+func (c *cursor) detail(key string) Text {
+	c.literal(key)
+	return c.anyText()
 }
 
 // name takes the name of a market or an asset.
@@ -169,7 +219,23 @@ func (c *cursor) name(key string) Text {
 
 // integer takes a number without sign, fraction or exponent of at most 18 digits.
 func (c *cursor) integer(key string) int64 {
-	c.literal(key)
+	at, n := c.at, len(key)
+	if !isKey(n) || len(c.src)-at < n+8 || !begins(c.src[at:at+n+8:at+n+8], key) {
+		c.literal(key)
+		return c.anyInteger()
+	}
+	x := word(c.src[at+n:at+n+8:at+n+8]) ^ noughts
+	size := bits.TrailingZeros64(others(x)) / 8
+	if uint(size-1) > 6 || x&0xff == 0 && size > 1 {
+		c.at = at + n
+		return c.anyInteger()
+	}
+	c.at = at + n + size
+	return int64(eight(x << ((8 - size) * 8 & 63)))
+}
+
+// anyInteger takes a number whose key was taken.
+func (c *cursor) anyInteger() int64 {
 	src, start := c.src, c.at
 	i := start
 	var n int64
@@ -194,9 +260,44 @@ func (c *cursor) user(key string) int64 {
 	return n
 }
 
+// number takes an integer and leaves it as it stands.
+func (c *cursor) number(key string) Decimal {
+	start := c.at + len(key)
+	if c.integer(key); c.src == nil {
+		return nil
+	}
+	return Decimal(c.src[start:c.at:c.at])
+}
+
 // time takes seconds since the epoch: ten digits, a point, any number of digits.
 func (c *cursor) time(key string) Micros {
-	c.literal(key)
+	at, n := c.at, len(key)
+	if !isKey(n) || len(c.src)-at < n+20 || !begins(c.src[at:at+n+20:at+n+20], key) {
+		c.literal(key)
+		return c.anyTime()
+	}
+	b := c.src[at+n : at+n+20 : at+n+20]
+	// Eight digits, two more with the point, and what there is of a fraction.
+	first, next := word(b)^noughts, word(b[8:])^noughts
+	fraction := next>>24 | uint64(binary.LittleEndian.Uint32(b[16:])^noughts&math.MaxUint32)<<40
+	marks := others(fraction)
+	size := bits.TrailingZeros64(marks) / 8
+	if others(first)|others(next)&0x8080 != 0 || first&0xff == 0 || next>>16&0xff != '.'^'0' || uint(size-1) > 6 {
+		c.at = at + n
+		return c.anyTime()
+	}
+	fraction &= marks&-marks>>7 - 1 // zeros behind the digits
+	t := Micros(eight(first)*100+next&0xff*10+next>>8&0xff)*1_000_000 + Micros((eight(fraction)+50)/100)
+	if t < minTime || t >= maxTime {
+		c.strand()
+		return NoTime
+	}
+	c.at = at + n + 11 + size
+	return t
+}
+
+// anyTime takes seconds since the epoch whose key was taken.
+func (c *cursor) anyTime() Micros {
 	src, i := c.src, c.at
 	if i+12 > len(src) || src[i] == '0' || src[i+10] != '.' || src[i+11]-'0' > 9 {
 		c.strand()
@@ -232,15 +333,24 @@ func (c *cursor) time(key string) Micros {
 	return t
 }
 
-// either takes one of two words and reports whether it is the second.
-func (c *cursor) either(key, first, second string) bool {
-	c.literal(key)
-	if c.next(first) {
-		return false
+// either takes one of two keys, each with its value, and tells which: 0 or 1.
+func (c *cursor) either(first, second string) int {
+	at, n := c.at, len(first)
+	if isKey(n) && len(c.src)-at >= n && begins(c.src[at:at+n:at+n], first) {
+		c.at = at + n
+		return 0
 	}
 	c.literal(second)
-	return true
+	return 1
 }
+
+// nibbles are the values of hexadecimal digits.
+var nibbles = func() (t [256]byte) {
+	for c := range t {
+		t[c] = nibble(byte(c))
+	}
+	return t
+}()
 
 // signature takes an order's signature; nil where it is all zeros.
 func (c *cursor) signature(key string) []byte {
@@ -253,15 +363,51 @@ func (c *cursor) signature(key string) []byte {
 		c.strand()
 		return nil
 	}
-	start := len(c.scratch)
-	for digits := c.src[c.at:end]; len(digits) > 0; digits = digits[2:] {
-		high, low := nibble(digits[0]), nibble(digits[1])
-		if high > 15 || low > 15 {
-			c.strand()
-			return nil
-		}
+	start, wrong := len(c.scratch), byte(0)
+	for digits := c.src[c.at:end]; len(digits) > 1; digits = digits[2:] {
+		high, low := nibbles[digits[0]], nibbles[digits[1]]
+		wrong |= high | low
 		c.scratch = append(c.scratch, high<<4|low)
+	}
+	if wrong > 15 {
+		c.strand()
+		return nil
 	}
 	c.at = end + 1
 	return c.scratch[start:len(c.scratch):len(c.scratch)]
+}
+
+// isKey tells whether begins can compare keys of this length.
+func isKey(n int) bool { return uint(n-8) <= 16 }
+
+// begins reports whether b begins with a key, of 8 to 24 bytes with what stands
+// around it. Three words, which may overlap, are all of it: no loop, and no call of
+// the runtime's comparison.
+func begins(b []byte, key string) bool {
+	k, n := []byte(key), len(key)
+	return word(b) == word(k) && word(b[n-8:]) == word(k[n-8:]) && (n <= 16 || word(b[8:]) == word(k[8:]))
+}
+
+// word is the first eight bytes, the first one lowest.
+func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
+// A word of digits, less these, is one of their values.
+const noughts = ones * '0'
+
+// others marks the bytes of a word, less its noughts, that are no digits. Marks
+// above one of a byte that is neither a quote nor a point may be wrong.
+func others(x uint64) uint64 { return (x + ones*(0x80-10) | x) & tops }
+
+// below marks the bytes of a word that are less than c, of ASCII; marks above the
+// lowest may be wrong.
+func below(w uint64, c uint64) uint64 { return (w - ones*c) &^ w & tops }
+
+// gather makes a number of eight bits of a word's marks.
+func gather(marks uint64) uint32 { return uint32(marks * 0x0002040810204081 >> 56) }
+
+// eight is the number of eight digits, given as a word of their values.
+func eight(x uint64) uint64 {
+	x = x*10 + x>>8 // each other byte is two digits now
+	const pairs = 0x000000ff_000000ff
+	return (x&pairs*(100+1_000_000<<32) + x>>16&pairs*(1+10_000<<32)) >> 32
 }

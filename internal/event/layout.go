@@ -31,19 +31,16 @@ func (d *Decoder) straightTrade(value []byte, t *Trade) bool {
 	t.QuoteAmount = c.decimal(`,"quote_amount":"`)
 	t.AskUserID = c.user(`,"ask_user_id":`)
 	t.AskOrderID = c.integer(`,"ask_order_id":`)
-	askTakes := c.either(`,"ask_role":"`, `MAKER"`, `TAKER"`)
+	askTakes := c.either(`,"ask_role":"MAKER"`, `,"ask_role":"TAKER"`)
 	t.AskFee = c.decimal(`,"ask_fee":"`)
 	t.BidUserID = c.user(`,"bid_user_id":`)
 	t.BidOrderID = c.integer(`,"bid_order_id":`)
-	bidTakes := c.either(`,"bid_role":"`, `MAKER"`, `TAKER"`)
+	bidTakes := c.either(`,"bid_role":"MAKER"`, `,"bid_role":"TAKER"`)
 	t.BidFee = c.decimal(`,"bid_fee":"`)
 	if askTakes == bidTakes {
 		return false
 	}
-	t.TakerSide = Bid
-	if askTakes {
-		t.TakerSide = Ask
-	}
+	t.TakerSide = Ask + Side(bidTakes)
 
 	t.AskOrder, t.BidOrder = nil, nil
 	if c.literal(`,"ask_order":`); !c.next(`null`) {
@@ -66,30 +63,27 @@ func (d *Decoder) straightTrade(value []byte, t *Trade) bool {
 }
 
 func (c *cursor) tradeState(s *TradeState) {
+	c.literal(`{"order_states":[`)
 	for i := range s.Orders {
 		o := &s.Orders[i]
-		if i == 0 {
-			o.UserID = c.user(`{"order_states":[{"user_id":`)
-		} else {
-			o.UserID = c.user(`,{"user_id":`)
+		if i > 0 {
+			c.literal(`,`)
 		}
+		o.UserID = c.user(`{"user_id":`)
 		o.ID = c.integer(`,"order_id":`)
-		o.Side = Ask
-		if c.either(`,"order_side":"`, `ASK"`, `BID"`) {
-			o.Side = Bid
-		}
+		o.Side = Ask + Side(c.either(`,"order_side":"ASK"`, `,"order_side":"BID"`))
 		o.FinishedBase = c.decimal(`,"finished_base":"`)
 		o.FinishedQuote = c.decimal(`,"finished_quote":"`)
 		o.FinishedFee = c.decimal(`,"finished_fee":"`)
 		c.literal(`}`)
 	}
+	c.literal(`],"balance_states":[`)
 	for i := range s.Balances {
 		b := &s.Balances[i]
-		if i == 0 {
-			b.UserID = c.user(`],"balance_states":[{"user_id":`)
-		} else {
-			b.UserID = c.user(`,{"user_id":`)
+		if i > 0 {
+			c.literal(`,`)
 		}
+		b.UserID = c.user(`{"user_id":`)
 		b.Asset = c.name(`,"asset":"`)
 		b.Balance = c.decimal(`,"balance":"`)
 		c.literal(`}`)
@@ -127,24 +121,16 @@ func (c *cursor) order(o *Order, signed bool) {
 	o.Base = c.name(`,"base":"`)
 	o.Quote = c.name(`,"quote":"`)
 	o.Market = c.name(`,"market":"`)
-	o.Type = Limit
-	if c.either(`,"type":"`, `LIMIT"`, `MARKET"`) {
-		o.Type = Market
-	}
-	o.Side = Ask
-	if c.either(`,"side":"`, `ASK"`, `BID"`) {
-		o.Side = Bid
-	}
+	o.Type = Limit + OrderType(c.either(`,"type":"LIMIT"`, `,"type":"MARKET"`))
+	o.Side = Ask + Side(c.either(`,"side":"ASK"`, `,"side":"BID"`))
 	o.UserID = c.user(`,"user":`)
-	o.PostOnly = False
-	if c.either(`,"post_only":`, `false`, `true`) {
-		o.PostOnly = True
-	}
+	o.PostOnly = False + Flag(c.either(`,"post_only":false`, `,"post_only":true`))
 	if signed {
 		o.Signature = c.signature(`,"signature":"`)
 	} else {
-		c.text(`,"signature":"`)
-		o.Signature = nil
+		if o.Signature = nil; !c.next(`,"signature":"` + noSignature + `"`) {
+			c.text(`,"signature":"`)
+		}
 	}
 	o.Price = c.decimal(`,"price":"`)
 	o.Amount = c.decimal(`,"amount":"`)
@@ -164,11 +150,7 @@ func (d *Decoder) straightBalance(value []byte, b *Balance) bool {
 	c := d.straight(value)
 	b.Time = c.time(`{"timestamp":`)
 	b.UserID = c.user(`,"user_id":`)
-	if c.literal(`,"business_id":`); c.src != nil {
-		start := c.at
-		c.integer(``)
-		b.BusinessID = Decimal(c.src[min(start, len(c.src)):c.at:c.at])
-	}
+	b.BusinessID = c.number(`,"business_id":`)
 	b.Asset = c.name(`,"asset":"`)
 	b.Business = c.text(`,"business":"`)
 	b.MarketPrice = c.decimal(`,"market_price":"`)
@@ -200,7 +182,7 @@ func (c *cursor) movement(b *Balance) {
 	b.Balance = c.decimal(`,"balance":"`)
 	b.Available = c.decimal(`,"balance_available":"`)
 	b.Frozen = c.decimal(`,"balance_frozen":"`)
-	b.Detail = c.text(`,"detail":"`)
+	b.Detail = c.detail(`,"detail":"`)
 }
 
 func (d *Decoder) straightTransfer(value []byte, t *Transfer) bool {

@@ -233,9 +233,11 @@ func (d *Decoder) num(i int) int {
 	return i
 }
 
+// A bit, or the top bit, of each byte of a word.
+const ones, tops = 0x0101010101010101, 0x8080808080808080
+
 // digits returns the position after the run of digits that begins at i.
 func digits(b []byte, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for i+8 <= len(b) {
 		// A byte that is none of the ten gets its top bit; a carry runs upwards
 		// from such a byte only, so the lowest mark is right.
@@ -315,7 +317,6 @@ func (d *Decoder) str(i int) (end int, escaped bool) {
 // backslash, control characters and everything beyond ASCII. Marks above the
 // lowest may be wrong, because a borrow runs upwards; the lowest is right.
 func special(w uint64) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	quotes, slashes := w^ones*'"', w^ones*'\\'
 	return ((quotes-ones)&^quotes | (slashes-ones)&^slashes | (w - ones*' ') | w) & tops
 }
