@@ -11,14 +11,36 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/topics"
 )
+
+// exchangeInterval is short enough that an exchange at the latency run's rate does
+// not outrun the clock.
+const exchangeInterval = 500 * time.Microsecond
+
+// exchangeSoFar is the exchange that made the backlog, to go on from there: another
+// one would use the same ids for other orders, and the daemon looks each of those up.
+func (b *bench) exchangeSoFar() (*exchange.Exchange, error) {
+	c := exchange.DefaultConfig()
+	c.Start, c.Interval = b.started, exchangeInterval
+	x, err := exchange.New(c)
+	if err != nil {
+		return nil, err
+	}
+	for records := 0; records < b.records; {
+		records += len(x.Step())
+	}
+	return x, nil
+}
 
 // makeBacklog creates the topics as documented and has a simulated exchange
 // fill them as fast as it can.
 func (b *bench) makeBacklog(ctx context.Context) error {
 	say("topics %s* and a backlog of %d records", b.config.Kafka.TopicPrefix, b.records)
+	const recordsPerOperation = 5
+	b.started = time.Now().Add(-time.Duration(b.records/recordsPerOperation) * exchangeInterval).Truncate(time.Second)
 	create := b.program(ctx, b.server.String(), "persistor", "topics", "create")
 	if out, err := create.CombinedOutput(); err != nil {
 		return fmt.Errorf("persistor topics create: %w: %s", err, bytes.TrimSpace(out))
@@ -27,7 +49,8 @@ func (b *bench) makeBacklog(ctx context.Context) error {
 		return err
 	}
 	produce := b.program(ctx, b.server.String(), "simexchange",
-		"--brokers", b.config.Kafka.Brokers[0], "--topic-prefix", b.config.Kafka.TopicPrefix, "--records", fmt.Sprint(b.records))
+		"--brokers", b.config.Kafka.Brokers[0], "--topic-prefix", b.config.Kafka.TopicPrefix, "--records", fmt.Sprint(b.records),
+		"--start", b.started.Format(time.RFC3339), "--interval", exchangeInterval.String())
 	produce.Stdout = os.Stderr
 	var complaint bytes.Buffer
 	produce.Stderr = &complaint

@@ -27,12 +27,13 @@ type bench struct {
 	options
 	name      string // of this run: group, prefix of topics and of databases
 	config    config.Config
-	server    *url.URL // of the database server
-	directory string   // of temporary files
-	databases int      // made so far
-	broker    int      // process id, 0 if unknown
-	total     int64    // records in the backlog
-	archived  int64    // bytes of the archive that the daemon made of it
+	server    *url.URL  // of the database server
+	directory string    // of temporary files
+	databases int       // made so far
+	broker    int       // process id, 0 if unknown
+	total     int64     // records in the backlog
+	started   time.Time // simulated, of the exchange that made it
+	archived  int64     // bytes of the archive that the daemon made of it
 	report    report
 }
 
@@ -63,7 +64,11 @@ func (b *bench) measure(ctx context.Context) error {
 		return b.profiles(ctx)
 	}
 	limit, csv := contest{}, contest{single: true}
-	for round := range b.rounds {
+	rounds := b.rounds
+	if b.skipped("daemon") {
+		rounds = 0
+	}
+	for round := range rounds {
 		database, err := b.runDaemon(ctx, round == 0)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -13,8 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/thaliumx/persistor/internal/exchange"
 )
 
 // latencyFigures are milliseconds from the producer's call to the first look at
@@ -29,6 +28,14 @@ type latencyFigures struct {
 	P999    float64 `json:"p999_ms"`
 	Max     float64 `json:"max_ms"`
 	Load    string  `json:"load_average"`
+
+	// What a machine that is busy with others still tells: the CPU seconds of the
+	// steady run, and the transactions that they went into.
+	Batches  int     `json:"batches"`
+	Daemon   float64 `json:"daemon_cpu_seconds"`
+	Sessions float64 `json:"database_cpu_seconds"` // of the daemon's sessions
+	Broker   float64 `json:"broker_cpu_seconds"`
+	Bench    float64 `json:"bench_cpu_seconds"` // producer and prober
 }
 
 const (
@@ -60,7 +67,7 @@ type seen struct {
 }
 
 // measureLatency has the daemon drain the backlog, so that the tables are not
-// empty, and then an exchange at the present time write at a steady rate.
+// empty, and then the exchange go on at the present time and a steady rate.
 func (b *bench) measureLatency(ctx context.Context) error {
 	say("latency: %d records/s for %v", b.rate, b.paced)
 	database, err := b.database(ctx)
@@ -90,12 +97,17 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	}
 	probing, stopProbing := context.WithCancel(ctx)
 	defer stopProbing()
+	before, err := b.usage(ctx, conn, d)
+	if err != nil {
+		return err
+	}
 	var moves map[where][]seen
+	var batches int
 	var group errgroup.Group
 	var expected sync.Map // where -> the end of what has been sent
 	done := make(chan struct{})
 	group.Go(func() (err error) {
-		moves, err = watchLedger(probing, conn, &expected, done)
+		moves, batches, err = watchLedger(probing, conn, &expected, done)
 		return err
 	})
 	started := time.Now()
@@ -110,14 +122,29 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	after, err := b.usage(ctx, conn, d)
+	if err != nil {
+		return err
+	}
 	values, err := latencies(list, moves)
 	if err != nil {
 		return err
 	}
 	at := func(q float64) float64 { return values[min(len(values)-1, int(q*float64(len(values))))] }
 	b.report.Latency = &latencyFigures{Records: len(values), Rate: float64(len(values)) / took.Seconds(),
-		P50: at(.5), P90: at(.9), P99: at(.99), P999: at(.999), Max: at(1), Load: loadAverage()}
+		P50: at(.5), P90: at(.9), P99: at(.99), P999: at(.999), Max: at(1), Load: loadAverage(),
+		Batches: batches, Daemon: after.daemon - before.daemon, Sessions: after.sessions - before.sessions,
+		Broker: after.broker - before.broker, Bench: after.bench - before.bench}
 	return d.stop()
+}
+
+// usage is the CPU seconds so far of all that take part.
+type usage struct{ daemon, sessions, broker, bench float64 }
+
+func (b *bench) usage(ctx context.Context, conn *pgx.Conn, d *daemon) (u usage, err error) {
+	u.sessions, err = sessionSeconds(ctx, conn)
+	u.daemon, u.broker, u.bench = cpuSeconds(d.cmd.Process.Pid), cpuSeconds(b.broker), cpuSeconds(os.Getpid())
+	return u, err
 }
 
 // producePaced sends an exchange's records at the rate, one request a partition
@@ -138,9 +165,7 @@ func (b *bench) producePaced(ctx context.Context, expected *sync.Map) ([]sent, e
 	for _, p := range log.partitions {
 		counts[p.Topic]++
 	}
-	c := exchange.DefaultConfig()
-	c.Seed, c.Start, c.Interval = 99, time.Now(), time.Microsecond
-	x, err := exchange.New(c)
+	x, err := b.exchangeSoFar()
 	if err != nil {
 		return nil, err
 	}
@@ -213,26 +238,29 @@ type batchToSend struct {
 }
 
 // watchLedger notes when each position of the ledger is first seen, until all
-// that was sent is stored.
-func watchLedger(ctx context.Context, conn *pgx.Conn, expected *sync.Map, done <-chan struct{}) (map[where][]seen, error) {
+// that was sent is stored, and counts the transactions that it sees.
+func watchLedger(ctx context.Context, conn *pgx.Conn, expected *sync.Map, done <-chan struct{}) (map[where][]seen, int, error) {
 	moves := map[where][]seen{}
 	last := map[where]int64{}
+	batches := map[string]bool{}
 	for {
-		rows, err := conn.Query(ctx, "SELECT topic, partition, next_offset FROM dingir.ledger")
+		rows, err := conn.Query(ctx, "SELECT topic, partition, next_offset, xmin::text FROM dingir.ledger")
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		var w where
 		var next int64
-		_, err = pgx.ForEachRow(rows, []any{&w.topic, &w.partition, &next}, func() error {
+		var transaction string
+		_, err = pgx.ForEachRow(rows, []any{&w.topic, &w.partition, &next, &transaction}, func() error {
 			if next != last[w] {
 				last[w] = next
 				moves[w] = append(moves[w], seen{next, time.Now()})
+				batches[transaction] = true
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		select {
 		case <-done:
@@ -242,7 +270,7 @@ func watchLedger(ctx context.Context, conn *pgx.Conn, expected *sync.Map, done <
 				return !missing
 			})
 			if !missing {
-				return moves, nil
+				return moves, len(batches), nil
 			}
 		default:
 		}

@@ -53,7 +53,7 @@ func run(ctx context.Context) error {
 	flags.IntVar(&o.rate, "rate", 5000, "records per second of the latency run")
 	flags.DurationVar(&o.paced, "paced", 30*time.Second, "how long the latency run takes")
 	flags.IntVar(&o.csvRows, "csv-rows", 20_000, "rows in each CSV file, hence in each of psql's transactions; the daemon's are as large")
-	flags.StringVar(&o.skip, "skip", "", "what not to measure, separated by commas: limit, psql, plain, rebuild, latency")
+	flags.StringVar(&o.skip, "skip", "", "what not to measure, separated by commas: daemon, limit, psql, plain, rebuild, latency")
 	flags.StringVar(&o.json, "json", "", "write the figures to this `file` too")
 	flags.StringVar(&o.profile, "profile", "", "only profile the daemon's code, run in this process, into this `file`")
 	flags.StringVar(&o.programs, "programs", "bin", "`directory` of persistor and simexchange")

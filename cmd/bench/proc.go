@@ -69,16 +69,17 @@ func statusField(path, name string) string {
 	return ""
 }
 
-// brokerPID finds the Kafka broker of the local stack, or any on this machine;
-// 0 if there is none. Tests start others, so it is to be found once a run.
+// brokerPID finds the Kafka broker of this directory's local stack, or any on this
+// machine; 0 if there is none. Tests start others, so it is to be found once a run.
 func brokerPID() (pid int) {
+	here, _ := os.Getwd()
 	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range list {
 		line, err := os.ReadFile(path)
 		if err != nil || !strings.Contains(string(line), "\x00kafka.Kafka\x00") {
 			continue
 		}
-		local := strings.Contains(string(line), "/.devstack/kafka/")
+		local := strings.Contains(string(line), filepath.Join(here, ".devstack/kafka")+"/")
 		if local || pid == 0 {
 			pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		}

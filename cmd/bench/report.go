@@ -108,6 +108,9 @@ func (r *report) print(w io.Writer) {
 	if l := r.Latency; l != nil {
 		fmt.Fprintf(w, "latency, send call to visible, %d records at %.0f/s: p50 %.1f ms, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f; load %s\n",
 			l.Records, l.Rate, l.P50, l.P90, l.P99, l.P999, l.Max, l.Load)
+		perBatch := func(seconds float64) float64 { return 1000 * seconds / float64(l.Batches) }
+		fmt.Fprintf(w, "%d batches; CPU ms a batch: daemon %.2f, its sessions %.2f, Kafka %.2f; CPU s: daemon %.1f, sessions %.1f, Kafka %.1f, producer and prober %.1f\n",
+			l.Batches, perBatch(l.Daemon), perBatch(l.Sessions), perBatch(l.Broker), l.Daemon, l.Sessions, l.Broker, l.Bench)
 	}
 }
 
