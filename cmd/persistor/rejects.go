@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -248,5 +247,5 @@ func unresolved(ctx context.Context, conn *pgx.Conn, s selection) ([]int64, erro
 	if err != nil {
 		return nil, fmt.Errorf("list the rejects: %w", err)
 	}
-	return slices.Compact(ids), nil
+	return ids, nil
 }

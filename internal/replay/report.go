@@ -180,8 +180,9 @@ func fields(row *string) map[string]string {
 		case nil:
 			out[name] = "NULL"
 		case string:
-			if out[name] = v; len(v) > 60 {
-				out[name] = v[:57] + "…"
+			out[name] = v
+			if runes := []rune(v); len(runes) > 60 {
+				out[name] = string(runes[:57]) + "…"
 			}
 		default:
 			out[name] = fmt.Sprint(v)

@@ -15,7 +15,7 @@ import (
 	"github.com/thaliumx/persistor/internal/replay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(harness.Exit)) }
 
 // scene is an installation that has stored what an exchange did.
 type scene struct {
