@@ -18,7 +18,7 @@ import (
 	"github.com/thaliumx/persistor/internal/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(harness.Exit)) }
 
 // sizeVariable asks for the whole size with the value "full".
 const sizeVariable = "PERSISTOR_CRASH"

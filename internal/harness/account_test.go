@@ -10,7 +10,7 @@ import (
 	"github.com/thaliumx/persistor/internal/exchange"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(Exit)) }
 
 // early is a deposit or withdrawal as it was before it had a key of its own.
 func early(business, change string) string {

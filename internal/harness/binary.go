@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -18,38 +17,37 @@ import (
 // such as one with a fault put in on purpose.
 const BinaryVariable = "PERSISTOR_TEST_BINARY"
 
-var built = sync.OnceValues(func() (string, error) {
+// place is a directory of this test process, so that one of another checkout
+// does not try this one's program; empty until something is built.
+var place string
+
+var built = sync.OnceValues(func() (path string, err error) {
 	if path := os.Getenv(BinaryVariable); path != "" {
 		return filepath.Abs(path)
 	}
-	// One file a test binary, replaced by the next run, so that nothing piles
-	// up: a test process has no end at which it could remove it.
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("persistor-harness-%d", os.Getuid()))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if place, err = os.MkdirTemp("", "persistor-harness-*"); err != nil {
 		return "", fmt.Errorf("make a place for the program under test: %w", err)
 	}
-	path := filepath.Join(dir, strings.TrimSuffix(filepath.Base(os.Args[0]), ".test"))
+	path = filepath.Join(place, "persistor")
 	return path, Build("", path)
 })
+
+// Exit ends the test process and leaves nothing behind: TestMain calls it last.
+func Exit(code int) {
+	if place != "" {
+		_ = os.RemoveAll(place)
+	}
+	os.Exit(code)
+}
 
 // Build builds the program, with its failpoints, from the tree that dir is in
 // (empty: the working directory) and puts it at path.
 func Build(dir, path string) error {
-	// Beside its place and moved: another process may be running the old one.
-	fresh, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("make a place for the program under test: %w", err)
-	}
-	defer func() { _ = os.Remove(fresh.Name()) }() // gone already, if all went well
-	fresh.Close()
 	//nolint:gosec,noctx // The program and its arguments are ours; go test bounds the time.
-	build := exec.Command("go", "build", "-tags", "failpoint", "-o", fresh.Name(), "github.com/thaliumx/persistor/cmd/persistor")
+	build := exec.Command("go", "build", "-tags", "failpoint", "-o", path, "github.com/thaliumx/persistor/cmd/persistor")
 	build.Dir = dir
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the program under test: %w\n%s", err, output)
-	}
-	if err := os.Rename(fresh.Name(), path); err != nil {
-		return fmt.Errorf("build the program under test: %w", err)
 	}
 	return nil
 }

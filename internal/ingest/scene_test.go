@@ -18,7 +18,7 @@ import (
 	"github.com/thaliumx/persistor/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(harness.Exit)) }
 
 // patience covers a dead member's session of 6 s on a busy machine.
 const patience = time.Minute
