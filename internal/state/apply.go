@@ -17,6 +17,7 @@ type operation struct {
 	taker     int64   // the order
 	lastMaker int64   // the maker of its newest trade
 	filled    []int64 // makers that have nothing left: their FINISH is to come
+	unknown   []int64 // orders that should be open, counted already
 	touched   []int32
 }
 
@@ -144,7 +145,7 @@ func (s *State) beginOperation() {
 			s.close(o)
 		}
 	}
-	s.op = operation{touched: s.op.touched[:0], filled: s.op.filled[:0]}
+	s.op = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}
 }
 
 // rest puts an order into its book when its operation is over. One that cannot

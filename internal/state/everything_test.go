@@ -51,7 +51,6 @@ func TestEveryFaultAtOnce(t *testing.T) {
 		}
 		delete(fails, "rewind")
 		delete(fails, "payment_balance")
-		delete(fails, "payment_available")
 		delete(fails, "trade_balances_before")
 		if len(fails) > 0 {
 			t.Errorf("seed %d: also %v", seed, fails)

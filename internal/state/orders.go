@@ -183,19 +183,21 @@ func toldProgress(e *event.Order) progress {
 		finishedQuote: amount.Of(e.FinishedQuote), finishedFee: amount.Of(e.FinishedFee), updateTime: e.UpdateTime}
 }
 
+// checkOrder compares an order with what the engine tells. Of what follows from
+// each other only the first counts.
 func (s *State) checkOrder(o *order, e *event.Order, frozen bool) bool {
-	ok := s.saysIn(orderRemain, "remain", o.id, &o.remain, e.Remain)
-	ok = s.saysIn(orderFinishedBase, "finished_base", o.id, &o.finishedBase, e.FinishedBase) && ok
-	ok = s.saysIn(orderFinishedQuote, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) && ok
-	ok = s.saysIn(orderFinishedFee, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) && ok
+	if !s.saysIn(orderRemain, "remain", o.id, &o.remain, e.Remain) ||
+		!s.saysIn(orderFinishedBase, "finished_base", o.id, &o.finishedBase, e.FinishedBase) ||
+		!s.saysIn(orderFinishedQuote, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) ||
+		!s.saysIn(orderFinishedFee, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) {
+		return false
+	}
 	if frozen {
 		s.pass(orderFrozen)
-		return ok
-	}
-	if s.fail(orderFrozen) {
+	} else if s.fail(orderFrozen) {
 		s.example(orderFrozen, "frozen of "+s.nameOrder(o.id), o.frozen.String(), amount.Of(e.Frozen).String())
 	}
-	return false
+	return frozen
 }
 
 // believe takes over what the engine tells of an open order.
@@ -233,9 +235,13 @@ func (s *State) known(id, user int64) *order {
 	return o
 }
 
-// unknown counts an order that should be open and is not.
+// unknown counts an order that should be open and is not, once in an operation.
 func (s *State) unknown(id int64, found string) {
-	if s.complete && s.fail(unknownOrder) {
+	if !s.complete || slices.Contains(s.op.unknown, id) {
+		return
+	}
+	s.op.unknown = append(s.op.unknown, id)
+	if s.fail(unknownOrder) {
 		s.example(unknownOrder, s.nameOrder(id), "an open order", found)
 	}
 }

@@ -221,7 +221,7 @@ func (r *undoing) finish() (ended []*order) {
 	for _, slot := range s.op.touched {
 		s.accounts[slot].touched = false
 	}
-	s.op, s.crossing = operation{touched: s.op.touched[:0], filled: s.op.filled[:0]}, 0
+	s.op, s.crossing = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}, 0
 	for _, o := range r.orders {
 		if s.orders[o.id] != o {
 			continue
@@ -289,8 +289,9 @@ func (s *State) redoOne(d *doubt) {
 			s.release(w.slot, w.frozen)
 			return
 		}
-		s.equalIn(orderRemain, "remain", o.id, &o.remain, &w.first)
-		s.equalIn(orderFrozen, "frozen", o.id, &o.frozen, &w.frozen)
+		if s.equalIn(orderRemain, "remain", o.id, &o.remain, &w.first) {
+			s.equalIn(orderFrozen, "frozen", o.id, &o.frozen, &w.frozen)
+		}
 		s.close(o)
 	case stepNone, stepPut, stepTrade, stepUpdate, stepFinish: // have ids, or do nothing
 	}

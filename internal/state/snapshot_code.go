@@ -185,6 +185,7 @@ func (s *State) codeOperation(c *codec) {
 	c.int64(&s.op.taker)
 	c.int64(&s.op.lastMaker)
 	list(c, &s.op.filled, c.int64)
+	list(c, &s.op.unknown, c.int64)
 	list(c, &s.op.touched, func(slot *int32) {
 		c.index(slot, len(s.accounts))
 		if c.err == nil {

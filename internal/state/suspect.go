@@ -223,7 +223,7 @@ func (s *State) doubtAt(at uint64) doubt {
 	j := &s.journal
 	e := j.records.at(at)
 	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words), fails: s.failsOf(at)}
-	if slices.Contains(d.fails, paymentBalance) || slices.Contains(d.fails, paymentAvailable) {
+	if d.kind == stepPayment && len(d.fails) > 0 {
 		from, to := s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
 		for i := from; i < to; i++ {
 			if b := j.accounts.at(i); b.slot == d.slot {

@@ -27,15 +27,13 @@ func (s *State) toldSplit(slot int32, available, frozen, total amount.Amount) {
 	}
 	if a.doubted || !a.available().Equal(available) || !a.frozen().Equal(frozen) {
 		s.accountFor(slot, available.Add(frozen), &frozen)
+		s.explainFrozen(slot, frozen)
 	}
+	// One thing counts once: what is available follows from the others.
 	was, held := a.available(), a.frozen()
 	ok := s.equal(paymentBalance, "balance", slot, &a.total, &total)
-	ok = s.equal(paymentAvailable, "available", slot, &was, &available) && ok
-	if !s.equal(paymentFrozen, "frozen", slot, &held, &frozen) {
-		s.explainFrozen(slot, frozen)
-		ok = false
-	}
-	if !ok {
+	ok = s.equal(paymentFrozen, "frozen", slot, &held, &frozen) && ok
+	if ok = ok && s.equal(paymentAvailable, "available", slot, &was, &available); !ok {
 		s.adopt(slot, available, frozen)
 		if a := &s.accounts[slot]; !a.odd.IsZero() {
 			a.flags |= oddlyFrozen // it has been counted
