@@ -141,6 +141,9 @@ func showState(ctx context.Context, c *call, o *stateOptions) error {
 		fmt.Fprintf(c.stderr, "a snapshot is of no use, %s\n", p)
 	}
 	fmt.Fprintf(c.stderr, "state at offset %d: %s; %s\n", r.State.Next(), way, time.Since(begun).Round(time.Millisecond))
+	if o.time != "" && r.Ended {
+		fmt.Fprintf(c.stderr, "no record is later than %s yet: this is where the log ends%s\n", o.time, latest(r))
+	}
 	switch o.format {
 	case "json":
 		return r.State.WriteJSON(c.stdout, o.filter)
@@ -223,6 +226,13 @@ func stateFromTopic(ctx context.Context, c *call, topic string, want rebuild.Tar
 		return err
 	})
 	return r, fmt.Sprintf("%d records from the topic", r.Applied), err
+}
+
+func latest(r rebuild.Result) string {
+	if r.Latest.IsZero() {
+		return ""
+	}
+	return ", its latest record of " + r.Latest.UTC().Format(time.RFC3339Nano)
 }
 
 func snapshotWay(r rebuild.Result) string {

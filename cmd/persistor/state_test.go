@@ -187,6 +187,18 @@ func TestStateOfTheDaemon(t *testing.T) {
 			}
 		}
 	}
+	last := at[199].UTC().Format(time.RFC3339Nano)
+	for when, hint := range map[string]string{"2199-01-01": "this is where the log ends, its latest record of " + last, at[198].UTC().Format(time.RFC3339Nano): ""} {
+		for _, from := range [][]string{nil, {"--from", "archive"}, {"--from", "kafka"}, {"--without-snapshots"}} {
+			got := state(append(from, "--at-time", when)...)
+			if !strings.Contains(got.stderr, hint) || hint == "" && strings.Contains(got.stderr, "ends") {
+				t.Errorf("%q at %s: %q, want %q", from, when, got.stderr, hint)
+			}
+		}
+	}
+	if got := execute(t, s.env, "state", "--at", "2026-01-01"); got.code != 2 || !strings.Contains(got.stderr, "did you mean --at-offset or --at-time?") {
+		t.Errorf("%+v", got)
+	}
 	if got := state(); !strings.Contains(got.stderr, "state at offset 200: ") || !strings.Contains(got.stderr, " records from the archive, 0 from the topic") {
 		t.Errorf("how it got there: %q", got.stderr)
 	}

@@ -104,7 +104,7 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, usagef("%s; `persistor help` lists commands and flags", twoDashes(err.Error()))
+			return nil, usagef("%s; %s", twoDashes(err.Error()), flagAdvice(fs, err.Error()))
 		}
 		if args = fs.Args(); len(args) == 0 {
 			return append(rest, literal...), nil
@@ -113,10 +113,34 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 	}
 }
 
-// twoDashes spells flags as our documentation does; the flag package, whose
-// errors have no type, writes one dash.
+// The flag package's errors have no type.
+const flagUnknown = "flag provided but not defined: -"
+
+// flagAdvice says what to do about an error of the flag package: where a flag is
+// unknown, those that begin as it does, or else the one most like it.
+func flagAdvice(fs *flag.FlagSet, text string) string {
+	const most = 3 // more were a list, not an advice
+	if name, is := strings.CutPrefix(text, flagUnknown); is {
+		var known, longer []string
+		fs.VisitAll(func(f *flag.Flag) {
+			known = append(known, f.Name)
+			if strings.HasPrefix(f.Name, name) {
+				longer = append(longer, "--"+f.Name)
+			}
+		})
+		if n := len(longer); n > 0 && n <= most {
+			return "did you mean " + strings.Join(longer, " or ") + "?"
+		}
+		if best := closest(name, known, len(name)/2); best != "" {
+			return "did you mean --" + best + "?"
+		}
+	}
+	return "`persistor help` lists commands and flags"
+}
+
+// twoDashes spells flags as our documentation does, not with one dash.
 func twoDashes(text string) string {
-	text = strings.Replace(text, "flag provided but not defined: -", "unknown flag --", 1)
+	text = strings.Replace(text, flagUnknown, "unknown flag --", 1)
 	text = strings.Replace(text, "flag needs an argument: -", "flag needs a value: --", 1)
 	return strings.Replace(text, " for flag -", " for flag --", 1)
 }
@@ -188,16 +212,22 @@ func advice(name string, known []string) string {
 	if strings.HasSuffix(name, "_SERVICE_HOST") || strings.HasSuffix(name, "_SERVICE_PORT") {
 		return "Kubernetes sets it for a Service of such a name; set enableServiceLinks: false in the pod"
 	}
-	best, distance := "", 4 // farther than three letters is another word
+	if best := closest(name, known, 3); best != "" {
+		return "did you mean " + best + "?"
+	}
+	return "correct or remove it (`persistor help settings` lists the known ones)"
+}
+
+// closest is the known name most like the given one; farther than three letters,
+// or than within, is another word: "".
+func closest(name string, known []string, within int) (best string) {
+	distance := min(3, within) + 1
 	for _, k := range known {
 		if d := editDistance(name, k); d < distance {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
-		return "did you mean " + best + "?"
-	}
-	return "correct or remove it (`persistor help settings` lists the known ones)"
+	return best
 }
 
 // editDistance counts the letters to insert, delete or replace (Levenshtein).

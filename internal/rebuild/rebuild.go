@@ -60,6 +60,10 @@ type Result struct {
 	Slice    bool     // what began there is no snapshot but a slice of the engine
 	Applied  int64    // records behind it
 	Passed   []string // snapshots that could not be used, and why
+
+	// Ended: the log ended before a record that is later than the moment.
+	Ended  bool
+	Latest time.Time // the latest timestamp below; zero where it is not known
 }
 
 // UnreachableError says that the log does not go back to the wanted moment any
@@ -101,7 +105,7 @@ func State(ctx context.Context, log Log, want Target) (Result, error) {
 			return r, err
 		}
 		r.Passed = append(r.Passed, fmt.Sprintf("the one at offset %d: %v", r.Snapshot, out))
-		r.Snapshot, r.Slice = -1, false
+		r.Snapshot, r.Slice, r.Latest = -1, false, time.Time{}
 	}
 	r.State = state.New(log.Begin)
 	out, err := r.read(ctx, log, want)
@@ -132,11 +136,15 @@ func (r *Result) read(ctx context.Context, log Log, want Target) (out *eventlog.
 	if want.Offset < next {
 		return nil, &UnreachableError{want, next}
 	}
-	r.Applied = 0
+	r.Applied, r.Ended = 0, true
 	err = eventlog.ReadEvents(ctx, log.Log, next, want.Offset, func(e *eventlog.Event) error {
 		if e.Reason == "" {
 			if !want.Time.IsZero() && e.Time > want.Time.UnixMilli() {
+				r.Ended = false
 				return eventlog.ErrStop
+			}
+			if at := time.UnixMilli(e.Time); at.After(r.Latest) {
+				r.Latest = at
 			}
 			if r.Applied++; r.Applied%progressEvery == 0 && log.Progress != nil {
 				log.Progress(r.Applied)
@@ -182,6 +190,7 @@ func (l *Log) nearest(ctx context.Context, want Target, r *Result) (*state.State
 			err = fmt.Errorf("it is one at offset %d", s.Next())
 		}
 		if err == nil {
+			r.Latest = found.Latest
 			return s, nil
 		}
 		// The log has all that a snapshot has.
