@@ -164,20 +164,24 @@ func (s *State) keepOrder(o *order) {
 // ring is a queue that grows; its elements are known by a number that only
 // increases: tail is the oldest's, head is the next one's.
 type ring[T any] struct {
-	buffer     []T // its length is a power of two
+	chunks     []*[chunk]T // the first one has the oldest element
+	first      uint64      // its number: it begins with element first * chunk
 	tail, head uint64
 }
 
+// chunk is how many elements a ring allocates at once.
+const chunk = 128
+
 func (r *ring[T]) len() int { return int(r.head - r.tail) }
 
-func (r *ring[T]) at(i uint64) *T { return &r.buffer[i&uint64(len(r.buffer)-1)] }
+func (r *ring[T]) at(i uint64) *T { return &r.chunks[i/chunk-r.first][i%chunk] }
 
 func (r *ring[T]) last() *T { return r.at(r.head - 1) }
 
 // next makes room for one more and returns it; what it holds is left over.
 func (r *ring[T]) next() *T {
-	if r.len() == len(r.buffer) {
-		r.grow(max(64, 2*len(r.buffer)))
+	if r.head/chunk-r.first == uint64(len(r.chunks)) {
+		r.chunks = append(r.chunks, new([chunk]T))
 	}
 	r.head++
 	return r.last()
@@ -186,21 +190,20 @@ func (r *ring[T]) next() *T {
 func (r *ring[T]) push(v T) { *r.next() = v }
 
 // drop forgets the oldest; what it was is overwritten some time.
-func (r *ring[T]) drop() { r.tail++ }
+func (r *ring[T]) drop() { r.dropTo(r.tail + 1) }
 
-func (r *ring[T]) dropTo(tail uint64) { r.tail = max(r.tail, tail) }
+// dropTo forgets what is older. A chunk that has nothing left becomes the last one.
+func (r *ring[T]) dropTo(tail uint64) {
+	r.tail = max(r.tail, tail)
+	for ; r.first < r.tail/chunk && len(r.chunks) > 0; r.first++ {
+		freed := r.chunks[0]
+		copy(r.chunks, r.chunks[1:])
+		r.chunks[len(r.chunks)-1] = freed
+	}
+}
 
 // pop removes the newest.
 func (r *ring[T]) pop() T {
 	r.head--
 	return *r.at(r.head)
-}
-
-// grow makes room for n, a power of two.
-func (r *ring[T]) grow(n int) {
-	buffer := make([]T, n)
-	for i := r.tail; i != r.head; i++ {
-		buffer[i&uint64(n-1)] = *r.at(i)
-	}
-	r.buffer = buffer
 }
