@@ -156,8 +156,13 @@ func (a Amount) Mul(b Amount) Amount {
 
 // Cmp is -1, 0 or 1 where a is less than, equal to or greater than b.
 func (a Amount) Cmp(b Amount) int {
-	if a.form == b.form && !a.neg() && a.hi|b.hi == 0 && a.big == nil && b.big == nil {
-		return cmp.Compare(a.lo, b.lo)
+	if d := a.scale() - b.scale(); (a.form|b.form)&1 == 0 && a.hi|b.hi == 0 && a.big == nil && b.big == nil && d >= -wordDigits && d <= wordDigits {
+		if d < 0 {
+			a.hi, a.lo = bits.Mul64(a.lo, pow10[-d])
+		} else {
+			b.hi, b.lo = bits.Mul64(b.lo, pow10[d])
+		}
+		return compare(a, b)
 	}
 	if a.neg() != b.neg() {
 		if a.neg() {
@@ -165,20 +170,24 @@ func (a Amount) Cmp(b Amount) int {
 		}
 		return 1
 	}
-	x, y, ok := aligned(a, b)
-	var c int
-	switch {
-	case !ok:
+	c := 0
+	if x, y, ok := aligned(a, b); ok {
+		c = compare(x, y)
+	} else {
 		c = a.coefficientAt(b.scale()).Cmp(b.coefficientAt(a.scale()))
-	case x.hi != y.hi:
-		c = cmp.Compare(x.hi, y.hi)
-	default:
-		c = cmp.Compare(x.lo, y.lo)
 	}
 	if a.neg() {
 		return -c
 	}
 	return c
+}
+
+// compare compares coefficients of 128 bits.
+func compare(a, b Amount) int {
+	if a.hi != b.hi {
+		return cmp.Compare(a.hi, b.hi)
+	}
+	return cmp.Compare(a.lo, b.lo)
 }
 
 // Equal reports whether both are the same number.
@@ -199,6 +208,9 @@ func (a *Amount) Same(b *Amount) bool {
 // Is reports whether a text is this number in plain notation: it is Same with
 // Of(text), and cheaper.
 func (a *Amount) Is(text []byte) bool {
+	if isNought(text) {
+		return a.IsZero()
+	}
 	if len(text) > 0 && len(text) <= wordDigits && text[0] != '-' && a.hi == 0 && a.big == nil {
 		n, scale, ok := parseShort(text)
 		if more := a.scale() - scale; ok && more >= 0 && more <= wordDigits {

@@ -20,9 +20,15 @@ func Parse(text []byte) (Amount, error) {
 // Of is Parse for text that is known to be plain, such as event.Decimal; it is
 // 0 for anything else, nil included.
 func Of(text []byte) Amount {
+	if isNought(text) {
+		return Amount{}
+	}
 	a, _ := parse(text)
 	return a
 }
+
+// isNought recognises what every third amount of the engine is.
+func isNought(text []byte) bool { return len(text) == 1 && text[0] == '0' }
 
 // wordDigits is how many decimal digits a uint64 holds whatever they are.
 const wordDigits = 19
@@ -44,12 +50,11 @@ func parse(text []byte) (a Amount, ok bool) {
 
 // parseShort reads what fits into one word and has no sign.
 func parseShort(text []byte) (n uint64, scale int32, ok bool) {
-	if len(text) == 1 { // mostly "0", which every third amount is
-		n = uint64(text[0] - '0')
-		return n, 0, n <= 9
-	}
-	if len(text) >= 4 && len(text) <= 16 {
-		return parseWords(text)
+	switch n := len(text); {
+	case n >= 4 && n <= 8:
+		return parseWord(text)
+	case n > 8 && n <= 16:
+		return parseTwoWords(text)
 	}
 	k := 0
 	for ; k < len(text); k++ {
@@ -81,39 +86,45 @@ const (
 	highs = 0x80 * ones
 )
 
-// parseWords is parseShort for 4 to 16 bytes, eight at a time: the text stands at
-// the end of high and low, each byte less '0', the first one lowest.
-func parseWords(text []byte) (n uint64, scale int32, ok bool) {
-	var high, low uint64
-	if n := len(text); n >= 8 {
-		high = (binary.LittleEndian.Uint64(text) ^ '0'*ones) << (8 * (16 - n)) // nothing of 8 bytes
-		low = binary.LittleEndian.Uint64(text[n-8:]) ^ '0'*ones
-	} else {
-		first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[n-4:])
-		low = (uint64(first) | uint64(last)<<(8*(n-4))) ^ '0'*ones
-		low <<= 8 * (8 - n)
+// parseWord is parseShort for 4 to 8 bytes, all at once: they stand at the end of a
+// word, each less '0', the first one lowest.
+func parseWord(text []byte) (n uint64, scale int32, ok bool) {
+	missing := 8 * (8 - len(text)) // bits
+	first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[len(text)-4:])
+	word := (uint64(first)<<(missing&63) | uint64(last)<<32) ^ '0'*ones>>(missing&63)<<(missing&63)
+	if at := pointIn(word); at < 64 {
+		word, scale = withoutPoint(word, at), int32(7-at/8)
 	}
-	// The point goes, and what stands before it moves up to what stands behind.
-	if at := pointIn(low); at < 64 {
-		before := uint64(1)<<at - 1
-		scale = int32(7 - at/8)
-		low = low&^(before<<8|0xff) | low&before<<8 | high>>56
-		high <<= 8
-	} else if at := pointIn(high); at < 64 {
-		before := uint64(1)<<at - 1
-		scale = int32(15 - at/8)
-		high = high&^(before<<8|0xff) | high&before<<8
-	}
-	if scale == 0 && text[len(text)-1] == '.' || int(scale) >= len(text)-1 || !digits(high) || !digits(low) {
-		return 0, 0, false
-	}
-	return eight(high)*100_000_000 + eight(low), scale, true
+	ok = digits(word) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
+	return eight(word), scale, ok
 }
 
-// pointIn is at which bit the first point of a word stands, 64 or more if none does.
+// parseTwoWords is parseShort for 9 to 16 bytes; those before the last eight stand
+// at the end of another word.
+func parseTwoWords(text []byte) (n uint64, scale int32, ok bool) {
+	missing := 8 * (16 - len(text))
+	high := (binary.LittleEndian.Uint64(text) ^ '0'*ones) << (missing & 63)
+	low := binary.LittleEndian.Uint64(text[len(text)-8:]) ^ '0'*ones
+	if at := pointIn(low); at < 64 {
+		low, scale = withoutPoint(low, at)|high>>56, int32(7-at/8)
+		high <<= 8
+	} else if at := pointIn(high); at < 64 {
+		high, scale = withoutPoint(high, at), int32(15-at/8)
+	}
+	ok = digits(high) && digits(low) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
+	return eight(high)*100_000_000 + eight(low), scale, ok
+}
+
+// pointIn is at which bit the first point of a word stands, 64 if none does.
 func pointIn(word uint64) int {
 	word ^= ('.' ^ '0') * ones
 	return bits.TrailingZeros64((word-ones)&^word&highs) &^ 7
+}
+
+// withoutPoint takes the byte at a bit away: what stands before it moves up.
+func withoutPoint(word uint64, at int) uint64 {
+	before := uint64(1)<<(at&63) - 1
+	return word&^(before<<8|0xff) | word&before<<8
 }
 
 // digits reports whether each byte of a word is 0 to 9.
