@@ -141,7 +141,7 @@ func (s *State) beginOperation() {
 		s.rest(s.op.taker)
 	}
 	for _, id := range s.op.filled {
-		if o := s.orders[id]; o != nil && o.remain.Sign() <= 0 {
+		if o := s.find(id); o != nil && o.remain.Sign() <= 0 {
 			s.close(o)
 		}
 	}
@@ -151,7 +151,7 @@ func (s *State) beginOperation() {
 // rest puts an order into its book when its operation is over. One that cannot
 // rest has ended, even if that was lost, or the engine crashed in between.
 func (s *State) rest(id int64) {
-	o := s.orders[id]
+	o := s.find(id)
 	if o == nil || o.inBook {
 		return
 	}

@@ -110,8 +110,11 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 	if s.tradesFollow {
 		follow |= 2
 	}
-	*j.records.next() = entry{offset: s.next, accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head,
-		words: j.words.head, fails: j.fails.head, lastOrder: s.lastOrder, lastTrade: s.lastTrade, id: id, mark: mark, kind: kind, follow: follow}
+	e := j.records.next()
+	e.offset, e.id, e.mark, e.kind, e.late = s.next, id, mark, kind, false
+	e.accounts, e.orders, e.lives = j.accounts.head, j.orders.head, j.lives.head
+	e.money, e.words, e.fails = j.money.head, j.words.head, j.fails.head
+	e.lastOrder, e.lastTrade, e.follow = s.lastOrder, s.lastTrade, follow
 }
 
 func (s *State) forgetOldest() {

@@ -72,7 +72,7 @@ func (s *State) put(e *event.Order) {
 	if s.journal.records.last().late = late; !late {
 		s.beginOperation()
 	}
-	if o := s.orders[e.ID]; o != nil { // only where no journal reaches back
+	if o := s.find(e.ID); o != nil { // only where no journal reaches back
 		s.vanish(o, "another order has its id")
 	}
 	if s.crossing != 0 {
@@ -172,7 +172,7 @@ func (s *State) timeTaker(e *event.Order) {
 	if !s.op.put || e.ID != s.op.lastMaker {
 		return
 	}
-	if taker := s.orders[s.op.taker]; taker != nil && taker.updateTime != e.UpdateTime {
+	if taker := s.find(s.op.taker); taker != nil && taker.updateTime != e.UpdateTime {
 		s.update(taker)
 		taker.updateTime = e.UpdateTime
 	}
@@ -222,7 +222,7 @@ func (s *State) believe(o *order, told *progress) {
 // known finds an open order, also one that came back. Where the id is another
 // user's by now, the engine does not know the order that had it.
 func (s *State) known(id, user int64) *order {
-	o := s.orders[id]
+	o := s.find(id)
 	if o == nil {
 		o = s.returned(id)
 	} else if o.doubted {

@@ -35,6 +35,8 @@ type State struct {
 	accounts []account
 	slots    map[uint64]int32 // of user and asset, into accounts
 	orders   map[int64]*order
+	recent   [recentOrders]*order // of orders, by the last bits of the id: quick to look at
+	newest   int64                // no order has had a greater id
 	spare    []*order // to be used again
 
 	op        operation
