@@ -111,12 +111,11 @@ func (s *State) open(o *order, frozen amount.Amount) {
 	s.holdFor(o, frozen)
 }
 
-// recentOrders is a power of two: most records are of one of the newest orders.
-const recentOrders = 4096
+const recentOrders = 4096 // a power of two
 
 // find finds an open order, or nil.
 func (s *State) find(id int64) *order {
-	if o := s.recent[id&(recentOrders-1)]; o != nil && o.id == id {
+	if o := s.recentOrder[id&(recentOrders-1)]; o != nil && o.id == id {
 		return o
 	}
 	if id > s.newest {
@@ -127,7 +126,7 @@ func (s *State) find(id int64) *order {
 
 // insert puts an order among the open ones, not into a book.
 func (s *State) insert(o *order) {
-	s.orders[o.id], s.recent[o.id&(recentOrders-1)] = o, o
+	s.orders[o.id], s.recentOrder[o.id&(recentOrders-1)] = o, o
 	if o.id > s.newest {
 		s.newest = o.id
 	} else if s.changed.gone[o.id] {
@@ -152,8 +151,8 @@ func (s *State) remove(o *order) {
 
 func (s *State) take(o *order) {
 	delete(s.orders, o.id)
-	if at := o.id & (recentOrders - 1); s.recent[at] != nil && s.recent[at].id == o.id {
-		s.recent[at] = nil
+	if at := o.id & (recentOrders - 1); s.recentOrder[at] != nil && s.recentOrder[at].id == o.id {
+		s.recentOrder[at] = nil
 	}
 	if o.inBook {
 		s.markets[o.market].books[o.side].remove(o)

@@ -44,10 +44,12 @@ func (s *State) order(e *event.Order) {
 // came after the trades and only for what rests (wire 1.10).
 func old(e *event.Order) bool { return e.PostOnly == event.NoFlag }
 
+// golden is 2^64 divided by the golden ratio: it spreads what it multiplies.
+const golden = 0x9e3779b97f4a7c15
+
 // markOf tells a repetition of the same event from another one with its id.
 func markOf(a, b, c int64) uint64 {
-	const k = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
-	return ((uint64(a)*k^uint64(b))*k ^ uint64(c)) * k
+	return ((uint64(a)*golden^uint64(b))*golden ^ uint64(c)) * golden
 }
 
 func (s *State) put(e *event.Order) {

@@ -35,9 +35,13 @@ type State struct {
 	accounts []account
 	slots    map[uint64]int32 // of user and asset, into accounts
 	orders   map[int64]*order
-	recent   [recentOrders]*order // of orders, by the last bits of the id: quick to look at
-	newest   int64                // no order has had a greater id
+	newest   int64    // no order has had a greater id
 	spare    []*order // to be used again
+
+	// What was found last in both maps, by the lowest bits of an order's id and by
+	// a hash of user and asset: most records are of one of these.
+	recentOrder [recentOrders]*order
+	recentSlot  [recentSlots]int32
 
 	op        operation
 	crossing  int64 // an order that rests although it crosses another, or 0
