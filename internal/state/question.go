@@ -6,13 +6,13 @@ import (
 	"github.com/thaliumx/persistor/internal/amount"
 )
 
-// question is a crash of the engine of which the ids do not tell exactly what it
-// forgot: payments, transfers and cancels have no ids. Its operations stand in
-// the order of the log; what was forgotten is a row of them, and an answer says
-// which. All answers that the log so far allows are kept; each time the engine
-// tells a balance or an order that depends on it, those that contradict are
-// dropped, and where the state was built on one of them, it is changed over to
-// one that remains.
+// question is a crash of the engine, or several that the same id showed, of which
+// no id tells exactly what was forgotten: payments, transfers and cancels have
+// none. Its operations stand in the order of the log; what was forgotten is a row
+// of them, and an answer says which. All answers that the log so far allows are
+// kept; each time the engine tells a balance or an order that depends on it, those
+// that contradict are dropped, and where the state was built on one of them, it is
+// changed over to one that remains.
 type question struct {
 	offset  int64 // of the record that raised it
 	ops     []doubt
