@@ -85,6 +85,8 @@ func withDatabaseHint(c *call, err error) error {
 		hint = "; are user and password in PERSISTOR_DATABASE_URL right?"
 	case "3D000":
 		hint = "; create the database, or correct PERSISTOR_DATABASE_URL"
+	case "42501": // insufficient_privilege
+		hint = "; give the role its rights, or be the one that ran `persistor migrate` first"
 	case "":
 		if !unreachable {
 			break

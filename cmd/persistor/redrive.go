@@ -67,9 +67,12 @@ func redrive(ctx context.Context, c *call, conn *pgx.Conn, ids []int64) error {
 		}
 		done, err := store.Redrive(ctx, conn, id, decode)
 		_, refused := errors.AsType[*event.Error](err)
-		_, bad := errors.AsType[*store.BadRecords](err)
+		bad, unstorable := errors.AsType[*store.BadRecords](err)
 		switch {
-		case refused || bad || errors.Is(err, store.ErrResolved):
+		case unstorable: // the one record
+			remained++
+			fmt.Fprintf(c.stdout, "reject %d stays: %s\n", id, bad.Records[0].Reason)
+		case refused || errors.Is(err, store.ErrResolved):
 			remained++
 			fmt.Fprintf(c.stdout, "reject %d stays: %v\n", id, err)
 		case err != nil:

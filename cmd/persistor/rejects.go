@@ -150,7 +150,7 @@ func listRejects(ctx context.Context, c *call, s selection, asJSON bool) error {
 				fmt.Fprintln(table, "ID\tTOPIC\tPARTITION\tOFFSET\tRECORD TIME\tSTATE\tREASON")
 			}
 			fmt.Fprintf(table, "%d\t%s\t%d\t%d\t%s\t%s\t%s\n", r.ID, r.Topic, r.Partition, r.Offset,
-				r.Time.UTC().Format(time.RFC3339), r.state(), printable([]byte(r.Reason), 200))
+				r.Time.UTC().Format(time.RFC3339), r.state(), legible(r.Reason, 200))
 			if n%1000 == 0 {
 				return table.Flush()
 			}
@@ -193,7 +193,7 @@ func showReject(ctx context.Context, c *call, id int64, raw bool) error {
 		fmt.Fprintf(c.stdout, "rejected     %s\n", r.RejectedAt.UTC().Format(time.RFC3339))
 		writeTime(c.stdout, "published", r.Published)
 		writeTime(c.stdout, "resolved", r.Resolved)
-		fmt.Fprintf(c.stdout, "reason       %s\n", printable([]byte(r.Reason), shownBytes))
+		fmt.Fprintf(c.stdout, "reason       %s\n", legible(r.Reason, shownBytes))
 		if r.SQLState != nil {
 			fmt.Fprintf(c.stdout, "SQLSTATE     %s\n", *r.SQLState)
 		}
@@ -235,6 +235,11 @@ func printable(b []byte, limit int) string {
 	}
 	quoted := strconv.QuoteToGraphic(string(b))
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`) + rest
+}
+
+// legible is printable for a text of ours, which has its odd bytes escaped already.
+func legible(text string, limit int) string {
+	return strings.ReplaceAll(printable([]byte(text), limit), `\\`, `\`)
 }
 
 // unresolved returns the ids of the rejects that a selection means.

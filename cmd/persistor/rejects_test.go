@@ -67,6 +67,17 @@ func TestRejectsList(t *testing.T) {
 	}
 }
 
+// A reason has its odd bytes escaped once, by whoever gave it.
+func TestReasonsAreLegible(t *testing.T) {
+	env, sql := rejected(t)
+	sql(`UPDATE dingir.rejects SET reason = E'byte 13 is "\\x1b", and \x1b' WHERE id = 1`)
+	for _, command := range []string{"list", "show 1"} {
+		if got := execute(t, env, append([]string{"rejects"}, strings.Fields(command)...)...); !strings.Contains(got.stdout, `byte 13 is "\x1b", and \x1b`) || strings.Contains(got.stdout, "\x1b") {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+}
+
 func TestRejectsShow(t *testing.T) {
 	env, _ := rejected(t)
 	for _, test := range []struct {
@@ -119,7 +130,7 @@ func TestRejectsRedrive(t *testing.T) {
 		{"unknown", "", "99", 1, []string{"reject 99 stays: no such reject, or it is resolved already"}},
 		{"collision", `INSERT INTO dingir.internal_transfers (time, user_from, user_to, content_hash, src_offset, src_partition, src_topic, asset, amount)
 			VALUES ('2021-09-08 10:34:34.239939Z', 1, 3, HASH, 0, 0, 9, 'USDT', 7)`, "1", 1, []string{"hash collision"}},
-		{"refused by the database", "ALTER TABLE dingir.internal_transfers ADD CHECK (amount < 10)", "1", 1, []string{"reject 1 stays: ", "violates check constraint"}},
+		{"refused by the database", "ALTER TABLE dingir.internal_transfers ADD CHECK (amount < 10)", "1", 1, []string{"reject 1 stays: dingir.internal_transfers refuses it: ", "violates check constraint"}},
 		{"nothing chosen", "", "", 2, []string{"want either ids"}},
 		{"both chosen", "", "1 --all", 2, []string{"want either ids"}},
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +112,32 @@ func TestRunCheck(t *testing.T) {
 		}
 	}
 	check("with another cluster's ledger", exitHalted, prefix+"orders partition 3: would be halted: this is Kafka cluster", "1 would be halted")
+}
+
+// Whoever may connect and no more is told what is lacking.
+func TestARoleWithoutRights(t *testing.T) {
+	address := testenv.Database(t)
+	if got := execute(t, []string{"PERSISTOR_DATABASE_URL=" + address}, "migrate"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	role := pgx.Identifier{conn.Config().Database + "_role"}.Sanitize()
+	if _, err := conn.Exec(t.Context(), "CREATE ROLE "+role+" LOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = conn.Exec(context.WithoutCancel(t.Context()), "DROP ROLE "+role) }()
+	poor, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poor.User = url.User(conn.Config().Database + "_role")
+	for _, command := range []string{"positions", "run"} {
+		if got := execute(t, []string{"PERSISTOR_DATABASE_URL=" + poor.String()}, command); got.code != exitFailed || !strings.Contains(got.stderr, "permission denied") || !strings.Contains(got.stderr, "give the role its rights") {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
 }

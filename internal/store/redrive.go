@@ -86,7 +86,7 @@ func (b *Batch) insert(ctx context.Context, tx pgx.Tx, id tableID, r Stored) (du
 	case BadRow:
 		return false, &BadRecords{Records: []BadRecord{{
 			Source:   Source{TopicID: r.TopicID, Partition: r.Partition, Offset: r.Offset},
-			Reason:   err.Error(),
+			Reason:   fmt.Sprintf("dingir.%s refuses it: %v", t.name, err),
 			SQLState: SQLState(err),
 		}}}
 	default:
