@@ -106,13 +106,22 @@ func (b *Batch) streams() []tableID {
 func statements(b *Batch, streams []tableID) string {
 	var s strings.Builder
 	s.WriteString("BEGIN;")
-	for _, p := range sorted(b.progress) {
-		last, hash := "NULL", "NULL"
+	// One statement for all partitions, since each by itself takes 0.1 ms of the
+	// server, most of it for reading and planning. VALUES gives its rows in the order
+	// of the text.
+	for i, p := range sorted(b.progress) {
+		before, last, hash := ",", "NULL", "NULL"
+		if i == 0 {
+			before = "SELECT dingir.advance(t, p, i, e, n, l, h, r) FROM (VALUES "
+		}
 		if p.hasLast {
 			last, hash = strconv.FormatInt(p.lastOffset, 10), strconv.FormatInt(p.lastHash, 10)
 		}
-		fmt.Fprintf(&s, "SELECT dingir.advance(%s,%d,%d::smallint,%d,%d,%s,%s,'{%s}');",
-			quote(p.Topic), p.Partition, p.TopicID, p.Expected, p.Next, last, hash, join(p.Rejected))
+		fmt.Fprintf(&s, "%s(%s,%d,%d::smallint,%d::bigint,%d::bigint,%s::bigint,%s::bigint,'{%s}'::bigint[])",
+			before, quote(p.Topic), p.Partition, p.TopicID, p.Expected, p.Next, last, hash, join(p.Rejected))
+	}
+	if len(b.progress) > 0 {
+		s.WriteString(") k(t, p, i, e, n, l, h, r);")
 	}
 	b.state.rowStatement(&s)
 	for _, id := range streams {
