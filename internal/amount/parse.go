@@ -20,9 +20,6 @@ func Parse(text []byte) (Amount, error) {
 // Of is Parse for text that is known to be plain, such as event.Decimal; it is
 // 0 for anything else, nil included.
 func Of(text []byte) Amount {
-	if isNought(text) {
-		return Amount{}
-	}
 	a, _ := parse(text)
 	return a
 }
@@ -34,6 +31,9 @@ func isNought(text []byte) bool { return len(text) == 1 && text[0] == '0' }
 const wordDigits = 19
 
 func parse(text []byte) (a Amount, ok bool) {
+	if isNought(text) {
+		return Amount{}, true
+	}
 	neg := len(text) > 0 && text[0] == '-'
 	if neg {
 		text = text[1:]
@@ -48,47 +48,22 @@ func parse(text []byte) (a Amount, ok bool) {
 	return Amount{lo: n, form: formOf(scale, neg && n != 0)}, true
 }
 
-// parseShort reads what fits into one word and has no sign.
-func parseShort(text []byte) (n uint64, scale int32, ok bool) {
-	switch n := len(text); {
-	case n >= 4 && n <= 8:
-		return parseWord(text)
-	case n > 8 && n <= 16:
-		return parseTwoWords(text)
-	}
-	k := 0
-	for ; k < len(text); k++ {
-		c := text[k] - '0'
-		if c > 9 {
-			break
-		}
-		n = n*10 + uint64(c)
-	}
-	if k == len(text) || k == 0 {
-		return n, 0, k > 0
-	}
-	fraction := text[k+1:]
-	if text[k] != '.' || len(fraction) == 0 {
-		return 0, 0, false
-	}
-	for _, c := range fraction {
-		if c -= '0'; c > 9 {
-			return 0, 0, false
-		}
-		n = n*10 + uint64(c)
-	}
-	return n, int32(len(fraction)), true
-}
-
 // The same byte in all eight places of a word.
 const (
 	ones  = 0x0101010101010101
 	highs = 0x80 * ones
 )
 
-// parseWord is parseShort for 4 to 8 bytes, all at once: they stand at the end of a
-// word, each less '0', the first one lowest.
-func parseWord(text []byte) (n uint64, scale int32, ok bool) {
+// parseShort reads what fits into one word and has no sign. 4 to 8 bytes, which are
+// the most, are read all at once: they stand at the end of a word, each less '0', the
+// first one lowest.
+func parseShort(text []byte) (n uint64, scale int32, ok bool) {
+	switch n := len(text); {
+	case n > 8 && n <= 16:
+		return parseTwoWords(text)
+	case n < 4 || n > 16:
+		return parseSlowly(text)
+	}
 	missing := 8 * (8 - len(text)) // bits
 	first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[len(text)-4:])
 	word := (uint64(first)<<(missing&63) | uint64(last)<<32) ^ '0'*ones>>(missing&63)<<(missing&63)
@@ -113,6 +88,32 @@ func parseTwoWords(text []byte) (n uint64, scale int32, ok bool) {
 	}
 	ok = digits(high) && digits(low) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
 	return eight(high)*100_000_000 + eight(low), scale, ok
+}
+
+// parseSlowly is parseShort for any length.
+func parseSlowly(text []byte) (n uint64, scale int32, ok bool) {
+	k := 0
+	for ; k < len(text); k++ {
+		c := text[k] - '0'
+		if c > 9 {
+			break
+		}
+		n = n*10 + uint64(c)
+	}
+	if k == len(text) || k == 0 {
+		return n, 0, k > 0
+	}
+	fraction := text[k+1:]
+	if text[k] != '.' || len(fraction) == 0 {
+		return 0, 0, false
+	}
+	for _, c := range fraction {
+		if c -= '0'; c > 9 {
+			return 0, 0, false
+		}
+		n = n*10 + uint64(c)
+	}
+	return n, int32(len(fraction)), true
 }
 
 // pointIn is at which bit the first point of a word stands, 64 if none does.
