@@ -170,7 +170,7 @@ func (a Amount) Cmp(b Amount) int {
 		}
 		return 1
 	}
-	c := 0
+	var c int
 	if x, y, ok := aligned(a, b); ok {
 		c = compare(x, y)
 	} else {
