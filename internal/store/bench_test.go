@@ -91,13 +91,22 @@ func BenchmarkNumeric(b *testing.B) {
 	}
 }
 
+// BenchmarkOrderRow makes rows of a recorded run's orders.
 func BenchmarkOrderRow(b *testing.B) {
-	var d event.Decoder
-	var o event.Order
-	err := d.Order([]byte(`{"event":"ORDER_CREATED","order":{"id":"order_123","user_id":1001,"market":"BTC_USDT","side":"buy","type":"limit",`+
-		`"price":"42000.00","amount":"1.0","filled_amount":"0.0","status":"open","created_at":"2024-01-15T10:30:00.000Z"}}`), &o)
+	text, err := os.ReadFile("../event/testdata/engine-1.unify.jsonl")
 	if err != nil {
 		b.Fatal(err)
+	}
+	var orders []event.Order
+	for line := range bytes.Lines(text) {
+		if value, ok := bytes.CutPrefix(line, []byte(`{"type":"OrderMessage","value":`)); ok {
+			var d event.Decoder
+			var o event.Order
+			if err := d.Order(bytes.TrimSuffix(value, []byte("}\n")), &o); err != nil {
+				b.Fatal(err)
+			}
+			orders = append(orders, o)
+		}
 	}
 	batch := NewBatch()
 	b.ReportAllocs()
@@ -105,6 +114,6 @@ func BenchmarkOrderRow(b *testing.B) {
 		if i%20_000 == 0 {
 			batch.Reset()
 		}
-		batch.Order(Source{TopicID: 1, Offset: int64(i)}, 1_700_000_000_000_000, &o)
+		batch.Order(Source{TopicID: 1, Offset: int64(i)}, 1_700_000_000_000_000, &orders[i%len(orders)])
 	}
 }

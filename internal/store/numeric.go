@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -10,10 +11,91 @@ import (
 // length, then int16 ndigits, weight, sign and dscale, then base-10000 digits
 // aligned at the decimal point (PostgreSQL's numeric_send). Leading and
 // trailing zero digits are left out, as the server itself does, so that equal
-// values of equal scale are equal bytes.
+// values of equal scale are equal bytes. nil is NULL.
 //
 // The text must have passed event.Decoder: it is not checked again.
 func appendNumeric(b []byte, text []byte) []byte {
+	if len(text) == 1 {
+		return appendDigit(b, text[0]-'0')
+	}
+	if text == nil {
+		return append(b, 0xff, 0xff, 0xff, 0xff)
+	}
+	sign, digits := uint64(0), text
+	if text[0] == '-' {
+		sign, digits = 0x4000, text[1:]
+	}
+	whole, fraction, scale, ok := align(digits)
+	if !ok {
+		return appendLong(b, text)
+	}
+	v, weight, n := groups(whole)<<32|groups(fraction), 1, 4
+	if v == 0 {
+		sign, weight, n = 0, 0, 0
+	} else {
+		leading := bits.LeadingZeros64(v) / 16
+		v <<= 16 * leading
+		weight -= leading
+		n -= bits.TrailingZeros64(v) / 16
+	}
+	at := len(b)
+	if cap(b)-at < 4+8+8 {
+		b = slices.Grow(b, 4+8+8)
+	}
+	out := b[at : at+4+8+8 : at+4+8+8]
+	binary.BigEndian.PutUint32(out, uint32(8+2*n))
+	binary.BigEndian.PutUint64(out[4:], uint64(n)<<48|uint64(uint16(int16(weight)))<<32|sign<<16|uint64(scale))
+	binary.BigEndian.PutUint64(out[12:], v)
+	return b[:at+4+8+2*n]
+}
+
+// appendDigit is appendNumeric of what every other amount is, mostly a zero.
+func appendDigit(b []byte, digit byte) []byte {
+	if digit == 0 {
+		return append(b, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	return append(b, 0, 0, 0, 10, 0, 1, 0, 0, 0, 0, 0, 0, 0, digit)
+}
+
+// align divides an amount at its point into two words of digits' values, the first
+// digit lowest, filled up with zeros on their outer sides. ok is false where there
+// are too many digits for that.
+func align(text []byte) (whole, fraction uint64, scale int, ok bool) {
+	const ones, tops, noughts = 0x0101010101010101, 0x8080808080808080, 0x3030303030303030 // bits, top bits, zeros
+	n := len(text)
+	var first, last uint64 // the first and the last eight bytes, or all of fewer
+	switch {
+	case n >= 8:
+		first = binary.LittleEndian.Uint64(text) ^ noughts
+		last = binary.LittleEndian.Uint64(text[n-8:]) ^ noughts
+	case n >= 4:
+		begin, end := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[n-4:])
+		first = (uint64(begin) | uint64(end)<<(8*n-32)) ^ noughts>>(64-8*n)
+		last = first << (64 - 8*n)
+	default:
+		for i, c := range text {
+			first |= uint64(c^'0') << (8 * i)
+		}
+		last = first << (64 - 8*n)
+	}
+	x := first ^ ones*('.'^'0')
+	point := min(bits.TrailingZeros64((x-ones)&^x&tops)/8, n)
+	if scale = max(n-point-1, 0); scale > 8 || point == 8 && n > 8 {
+		return 0, 0, 0, false
+	}
+	return first << ((8 - point) * 8 & 63), last >> (64 - 8*scale), scale, true
+}
+
+// groups makes of eight digits' values two of base 10000, the first one higher.
+func groups(x uint64) uint64 {
+	x = x*10 + x>>8 // each other byte is two digits now
+	x &= 0x00ff00ff_00ff00ff
+	x = x*100 + x>>16 // and each other two bytes are four
+	return x&0xffff<<16 | x>>32&0xffff
+}
+
+// appendLong is appendNumeric for any number of digits.
+func appendLong(b []byte, text []byte) []byte {
 	const header = 4 + 8
 	at := len(b)
 	// A group for each four digits, and one more where either side does not come out even.

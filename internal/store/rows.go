@@ -74,13 +74,8 @@ func (r *rows) flag(f event.Flag) {
 	r.buf = append(r.buf, 0, 0, 0, 1, byte(f-event.False))
 }
 
-func (r *rows) numeric(d event.Decimal) {
-	if d == nil {
-		r.null()
-		return
-	}
-	r.buf = appendNumeric(r.buf, d)
-}
+// numeric writes an amount, or NULL where the message had none.
+func (r *rows) numeric(d event.Decimal) { r.buf = appendNumeric(r.buf, d) }
 
 func (r *rows) bytes(v []byte) {
 	if v == nil {
