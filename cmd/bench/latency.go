@@ -30,7 +30,7 @@ type latencyFigures struct {
 	Load    string  `json:"load_average"`
 
 	// What a machine that is busy with others still tells: the CPU seconds of the
-	// steady run, and the transactions that they went into.
+	// run, its warm-up included, and the transactions that they went into.
 	Batches  int     `json:"batches"`
 	Daemon   float64 `json:"daemon_cpu_seconds"`
 	Sessions float64 `json:"database_cpu_seconds"` // of the daemon's sessions
@@ -44,6 +44,9 @@ const (
 	pace = 5 * time.Millisecond
 	// probe is the pause between two looks at the ledger.
 	probe = 2 * time.Millisecond
+	// warmUp comes before the steady run and does not count: for some five seconds
+	// the broker's virtual machine compiles what the first produce requests need.
+	warmUp = 10 * time.Second
 )
 
 // where is one partition.
@@ -110,9 +113,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		moves, batches, err = watchLedger(probing, conn, &expected, done)
 		return err
 	})
-	started := time.Now()
+	steady := time.Now().Add(warmUp)
 	list, err := b.producePaced(ctx, &expected)
-	took := time.Since(started)
+	took := time.Since(steady)
 	close(done)
 	if err != nil {
 		stopProbing()
@@ -126,6 +129,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	list = slices.DeleteFunc(list, func(s sent) bool { return s.at.Before(steady) })
 	values, err := latencies(list, moves)
 	if err != nil {
 		return err
@@ -182,7 +186,7 @@ func (b *bench) producePaced(ctx context.Context, expected *sync.Map) ([]sent, e
 	started := time.Now()
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
-	for records := 0; time.Since(started) < b.paced; {
+	for records := 0; time.Since(started) < warmUp+b.paced; {
 		pending := map[where][]kafka.Record{}
 		x.AdvanceTo(time.Now())
 		for float64(records) < time.Since(started).Seconds()*float64(b.rate) {
