@@ -36,8 +36,8 @@ func (e *Event) Apply(s *state.State) {
 // Events travel in chunks: large enough that handing one over costs nothing,
 // small enough to stay in a core's cache.
 const (
-	chunkEvents = 32
-	chunksAhead = 8
+	chunkEvents = 16
+	chunksAhead = 16
 )
 
 // chunk is a run of events and the bytes that they point into.
