@@ -48,12 +48,15 @@ func (h *holdings) belowZero() bool {
 
 func (h *holdings) available() amount.Amount { return h.total.Sub(h.frozen()) }
 
-const recentSlots = 1 << 10
+const (
+	recentBits  = 10
+	recentSlots = 1 << recentBits
+)
 
 // slot finds the account of a user and an asset, or opens it.
 func (s *State) slot(user int64, asset int32) int32 {
 	key := uint64(user)<<32 | uint64(uint32(asset))
-	recent := &s.recentSlot[key*golden>>54]
+	recent := &s.recentSlot[key*golden>>(64-recentBits)]
 	if i := *recent; int(i) < len(s.accounts) && s.accounts[i].user == user && s.accounts[i].asset == asset {
 		return i
 	}

@@ -108,8 +108,16 @@ func (s *State) forgetJournal() {
 }
 
 // beginOperation ends the operation before: its last order goes into the book
-// if it rests, and what it touched is checked.
+// if it rests, and then what it touched is checked.
 func (s *State) beginOperation() {
+	if s.op.put {
+		s.rest(s.op.taker)
+	}
+	for _, id := range s.op.filled {
+		if o := s.find(id); o != nil && o.remain.Sign() <= 0 {
+			s.close(o)
+		}
+	}
 	badNegative, badFrozen := false, false
 	for _, slot := range s.op.touched {
 		a := &s.accounts[slot]
@@ -136,14 +144,6 @@ func (s *State) beginOperation() {
 	}
 	if !badFrozen {
 		s.pass(frozenHeld)
-	}
-	if s.op.put {
-		s.rest(s.op.taker)
-	}
-	for _, id := range s.op.filled {
-		if o := s.find(id); o != nil && o.remain.Sign() <= 0 {
-			s.close(o)
-		}
 	}
 	s.op = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/thaliumx/persistor/internal/amount"
@@ -25,6 +26,9 @@ func moneyProblems(s *State) (problems []string) {
 	sums := make([]amount.Amount, len(s.assets.names))
 	for i := range s.accounts {
 		a := &s.accounts[i]
+		if a.touched != slices.Contains(s.op.touched, int32(i)) {
+			problems = append(problems, s.nameOf(int32(i))+" is touched, or not, and should be otherwise")
+		}
 		sums[a.asset] = sums[a.asset].Add(a.total)
 		if !a.held.Equal(held[int32(i)]) {
 			problems = append(problems, s.nameOf(int32(i))+": "+a.held.String()+" held, orders hold "+held[int32(i)].String())

@@ -105,7 +105,7 @@ func (s *State) raisedBy(offset int64) *question {
 // journal. What is in the journal still is not asked about.
 func (q *question) include(prior *question) {
 	cut := int(q.cuts[0])
-	if len(q.ops)+len(prior.ops) > 4*maxDoubts {
+	if len(q.ops)+len(prior.ops) > 2*maxDoubts {
 		return
 	}
 	ops, cuts := prior.ops, prior.cuts
