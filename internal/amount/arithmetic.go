@@ -53,8 +53,8 @@ func aligned(a, b Amount) (_, _ Amount, ok bool) {
 	return a, b, ok && a.big == nil && b.big == nil
 }
 
-// Add is a + b, with the greater of their scales; adding 0 leaves the other
-// operand as it is.
+// Add is a + b, with the greater of their scales, or that of one where the other
+// is 0.
 func (a Amount) Add(b Amount) Amount {
 	a.Plus(&b)
 	return a
