@@ -69,7 +69,9 @@ func (b *Batch) unnoted(ctx context.Context, conn *pgx.Conn, id tableID) (n int6
 		from = append(from, int64(binary.BigEndian.Uint64(r.fields[2])))
 		to = append(to, int64(binary.BigEndian.Uint64(r.fields[last])))
 	}
-	err = conn.QueryRow(ctx, "SELECT count(*) FROM unnest($1::smallint[], $2::int[], $3::bigint[], $4::bigint[]) k(topic_id, partition, first, last)"+
+	// What ends with ctx is the connection's deadline, which pgx would reset behind
+	// a query of its own that ended with it.
+	err = conn.QueryRow(context.WithoutCancel(ctx), "SELECT count(*) FROM unnest($1::smallint[], $2::int[], $3::bigint[], $4::bigint[]) k(topic_id, partition, first, last)"+
 		" WHERE NOT EXISTS (SELECT FROM dingir."+t.name+" n WHERE n.topic_id = k.topic_id AND n.partition = k.partition AND "+noted[id]+")",
 		topicIDs, partitions, from, to).Scan(&n)
 	return n, err

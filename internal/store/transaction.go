@@ -49,7 +49,7 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 			return broken(ctx, conn, fmt.Errorf("copy %d rows into dingir.%s: %w", b.rows[id].n, tables[id].name, err))
 		}
 	}
-	copied, refused, err := receive(pg) //nolint:contextcheck // ctx ends it through the deadline above
+	copied, _, refused, err := receive(pg) //nolint:contextcheck // ctx ends it through the deadline above
 	if err == nil && refused == nil {
 		refused, err = b.dropped(ctx, conn, streams, copied)
 	}
@@ -62,9 +62,12 @@ func transact(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 		end = "COMMIT"
 	}
 	if err = query(pg, end); err == nil {
+		var done string
 		var late error
-		_, late, err = receive(pg) //nolint:contextcheck // as above
-		refused = cmp.Or(refused, late)
+		_, done, late, err = receive(pg) //nolint:contextcheck // as above
+		if refused = cmp.Or(refused, late); refused == nil && done != end {
+			refused = &undecided{fmt.Errorf("the server answers %s with %s", end, done)}
+		}
 	}
 	if err != nil {
 		return broken(ctx, conn, fmt.Errorf("wait for the %s of %d records: %w", end, b.records, err))
@@ -115,7 +118,9 @@ func statements(b *Batch, streams []tableID) string {
 			before = "SELECT dingir.advance(t, p, i, e, n, l, h, r) FROM (VALUES "
 		}
 		if p.hasLast {
-			last, hash = strconv.FormatInt(p.lastOffset, 10), strconv.FormatInt(p.lastHash, 10)
+			// In quotes, since -9223372036854775808 without is the negative of a number
+			// that bigint has not got.
+			last, hash = fmt.Sprintf("'%d'", p.lastOffset), fmt.Sprintf("'%d'", p.lastHash)
 		}
 		fmt.Fprintf(&s, "%s(%s,%d,%d::smallint,%d::bigint,%d::bigint,%s::bigint,%s::bigint,'{%s}'::bigint[])",
 			before, quote(p.Topic), p.Partition, p.TopicID, p.Expected, p.Next, last, hash, join(p.Rejected))
@@ -187,13 +192,14 @@ func query(pg *pgconn.PgConn, text string) error {
 	return pg.Frontend().Flush()
 }
 
-// receive reads the answers to one message: how many rows each COPY took.
-// refused is the server's error; err says that the connection failed.
-func receive(pg *pgconn.PgConn) (copied []int64, refused, err error) {
+// receive reads the answers to one message: how many rows each COPY took, and what
+// the last statement did. refused is the server's error; err says that the
+// connection failed.
+func receive(pg *pgconn.PgConn) (copied []int64, done string, refused, err error) {
 	for {
 		message, err := pg.ReceiveMessage(context.Background())
 		if err != nil {
-			return nil, nil, err
+			return nil, "", nil, err
 		}
 		switch m := message.(type) {
 		case *pgproto3.ErrorResponse:
@@ -202,15 +208,15 @@ func receive(pg *pgconn.PgConn) (copied []int64, refused, err error) {
 			if e.Severity == "FATAL" || e.Severity == "PANIC" {
 				// The session is over. Whether the transaction is committed the
 				// server does not say.
-				return nil, nil, e
+				return nil, "", nil, e
 			}
 		case *pgproto3.CommandComplete:
 			tag := pgconn.NewCommandTag(string(m.CommandTag))
-			if strings.HasPrefix(tag.String(), "COPY") {
+			if done = tag.String(); strings.HasPrefix(done, "COPY") {
 				copied = append(copied, tag.RowsAffected())
 			}
 		case *pgproto3.ReadyForQuery:
-			return copied, refused, nil
+			return copied, done, refused, nil
 		}
 	}
 }

@@ -17,7 +17,8 @@ const mergeRounds = 5
 //   - *BadRecords: nothing was written; build the batch anew with these rejected
 //   - without SQLSTATE: the outcome is unknown and the connection is closed
 //
-// After any error but the last the connection can be used again.
+// After other errors the connection can be used again, unless the server has
+// ended the session.
 func Write(ctx context.Context, conn *pgx.Conn, b *Batch) error {
 	if err := b.closeSegment(); err != nil {
 		return err

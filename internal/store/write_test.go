@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -49,6 +50,21 @@ func TestWriteIsFencedByTheLedger(t *testing.T) {
 	r.write(b)
 	if pos := r.position("p.internaltransfer", 0); pos.Next != 11 || pos.High != 11 || pos.LastOffset != 10 || pos.LastHash != hashOf(3) {
 		t.Errorf("the ledger says %+v", pos)
+	}
+}
+
+// The least number that the ledger's columns hold is read as what it is, and not as
+// the negative of one too large for them.
+func TestEveryHashCanBeTheLast(t *testing.T) {
+	r := newRig(t)
+	log := r.begin("p.internaltransfer", 0, 0)
+	for at, hash := range []int64{math.MinInt64, -1, math.MaxInt64} {
+		b := NewBatch()
+		b.Record(b.Partition(log, int64(at), 0), int64(at), hash)
+		r.write(b)
+		if pos := r.position(log.Topic, 0); pos.Next != int64(at)+1 || pos.LastHash != hash {
+			t.Errorf("the ledger says %+v, want the hash %d", pos, hash)
+		}
 	}
 }
 
