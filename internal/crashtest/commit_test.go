@@ -1,8 +1,10 @@
 package crashtest
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,6 +38,7 @@ func TestCommitUnanswered(t *testing.T) {
 		t.Helper()
 		execute("ALTER SYSTEM SET synchronous_standby_names = 'ghost'")
 		execute("SELECT pg_reload_conf()")
+		harness.Until(t, drainTime, "commits wait for the standby", func() bool { return hangs(t, server.URL()) })
 		produce()
 		polls := 0
 		harness.Until(t, drainTime, "the commits of all workers wait for the standby", func() bool {
@@ -67,7 +70,11 @@ func TestCommitUnanswered(t *testing.T) {
 	for range sized(3, 20) {
 		unanswered(func() { s.supply(2000) }, func() bool { return s.unifyHeld(conn) })
 	}
-	// Ids that it brought with other content count.
+	// Each batch whose commit was not answered was found to be stored.
+	if n, _ := p.Metric("persistor_commits_total", `result="fenced"`); n == 0 {
+		t.Fatal("no commit was found to have got through")
+	}
+	// Ids that one of them brought with other content count.
 	user := func(key string) harness.Record {
 		return harness.Record{Topic: "registeruser", Key: []byte{}, Value: fmt.Appendf(nil, `{"user_id":4000000000,"l1_address":"0x","l2_pubkey":"%s"}`, key)}
 	}
@@ -79,11 +86,24 @@ func TestCommitUnanswered(t *testing.T) {
 		after, _ := p.Metric("persistor_conflicts_total")
 		return after == before+1
 	})
-	// Each batch whose commit was not answered was found to be stored.
-	if n, _ := p.Metric("persistor_commits_total", `result="fenced"`); n == 0 {
-		t.Error("no commit was found to have got through")
-	}
 	s.settle(p)
+}
+
+// hangs tells whether a commit is not answered: the setting that has commits wait
+// takes effect when the checkpointer comes to read it.
+func hangs(t *testing.T, url string) bool {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, '', '')"); err != nil && ctx.Err() == nil {
+		t.Fatal(err)
+	}
+	return err != nil
 }
 
 // unifyHeld tells whether a transaction holds the ledger's row of unifyevents,
