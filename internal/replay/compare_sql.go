@@ -75,13 +75,14 @@ SELECT 'log', NULL, {row:g}, g.rank, NULL FROM {groups} g
 // refineSQL says what each row of a pair should be, and drops the pair where it
 // is that already. The row keeps its position where one of its records is there,
 // or where nobody can say that none was and none of its records is left over
-// that no duplicate accounts for.
+// that no duplicate accounts for. One that the daemon stored behind what was read
+// keeps it too: nothing else accounts for that record.
 const refineSQL = `
 UPDATE {plan} p
    SET new = x.new, kind = CASE WHEN x.new *= p.old THEN 'both' ELSE 'different' END
   FROM (SELECT p.ctid AS id,
                CASE WHEN s.src_topic IS NOT NULL AND ({home} OR p.rank = 2) THEN {row:s}
-                    WHEN p.rank <> 0 AND (s.src_topic IS NOT NULL OR p.class IN {believed}) THEN {row:kept}
+                    WHEN p.class = 'later' OR p.rank <> 0 AND (s.src_topic IS NOT NULL OR p.class IN {believed}) THEN {row:kept}
                     ELSE p.new END AS new
           FROM {plan} p
           LEFT JOIN {s} s ON {s=old:source} AND {s=new:group} AND p.class = 'read'
