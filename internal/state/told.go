@@ -105,7 +105,6 @@ func (s *State) vanish(o *order, because string) {
 // close releases what an order has frozen, and takes it away.
 func (s *State) close(o *order) {
 	s.keepOrder(o)
-	s.hold(o.holds(), o.frozen.Neg())
-	o.frozen = amount.Amount{}
+	s.holdFor(o, amount.Amount{})
 	s.remove(o)
 }
