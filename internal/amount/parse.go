@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+
+	"github.com/thaliumx/persistor/internal/swar"
 )
 
 // Parse reads plain notation, -?[0-9]+(\.[0-9]+)?, and keeps the scale as
@@ -48,12 +50,6 @@ func parse(text []byte) (a Amount, ok bool) {
 	return Amount{lo: n, form: formOf(scale, neg && n != 0)}, true
 }
 
-// The same byte in all eight places of a word.
-const (
-	ones  = 0x0101010101010101
-	highs = 0x80 * ones
-)
-
 // parseShort reads what fits into one word and has no sign. 4 to 8 bytes, which are
 // the most, are read all at once: they stand at the end of a word, each less '0', the
 // first one lowest.
@@ -66,28 +62,28 @@ func parseShort(text []byte) (n uint64, scale int32, ok bool) {
 	}
 	missing := 8 * (8 - len(text)) // bits
 	first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[len(text)-4:])
-	word := (uint64(first)<<(missing&63) | uint64(last)<<32) ^ '0'*ones>>(missing&63)<<(missing&63)
-	if at := pointIn(word); at < 64 {
-		word, scale = withoutPoint(word, at), int32(7-at/8)
+	word := (uint64(first)<<(missing&63) | uint64(last)<<32) ^ swar.Noughts>>(missing&63)<<(missing&63)
+	if at := swar.Point(word); at < 8 {
+		word, scale = withoutPoint(word, at), int32(7-at)
 	}
 	ok = digits(word) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
-	return eight(word), scale, ok
+	return swar.Eight(word), scale, ok
 }
 
 // parseTwoWords is parseShort for 9 to 16 bytes; those before the last eight stand
 // at the end of another word.
 func parseTwoWords(text []byte) (n uint64, scale int32, ok bool) {
 	missing := 8 * (16 - len(text))
-	high := (binary.LittleEndian.Uint64(text) ^ '0'*ones) << (missing & 63)
-	low := binary.LittleEndian.Uint64(text[len(text)-8:]) ^ '0'*ones
-	if at := pointIn(low); at < 64 {
-		low, scale = withoutPoint(low, at)|high>>56, int32(7-at/8)
+	high := (binary.LittleEndian.Uint64(text) ^ swar.Noughts) << (missing & 63)
+	low := binary.LittleEndian.Uint64(text[len(text)-8:]) ^ swar.Noughts
+	if at := swar.Point(low); at < 8 {
+		low, scale = withoutPoint(low, at)|high>>56, int32(7-at)
 		high <<= 8
-	} else if at := pointIn(high); at < 64 {
-		high, scale = withoutPoint(high, at), int32(15-at/8)
+	} else if at := swar.Point(high); at < 8 {
+		high, scale = withoutPoint(high, at), int32(15-at)
 	}
 	ok = digits(high) && digits(low) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
-	return eight(high)*100_000_000 + eight(low), scale, ok
+	return swar.Eight(high)*100_000_000 + swar.Eight(low), scale, ok
 }
 
 // parseSlowly is parseShort for any length.
@@ -116,28 +112,14 @@ func parseSlowly(text []byte) (n uint64, scale int32, ok bool) {
 	return n, int32(len(fraction)), true
 }
 
-// pointIn is at which bit the first point of a word stands, 64 if none does.
-func pointIn(word uint64) int {
-	word ^= ('.' ^ '0') * ones
-	return bits.TrailingZeros64((word-ones)&^word&highs) &^ 7
-}
-
-// withoutPoint takes the byte at a bit away: what stands before it moves up.
+// withoutPoint takes a byte away: what stands before it moves up.
 func withoutPoint(word uint64, at int) uint64 {
-	before := uint64(1)<<(at&63) - 1
+	before := uint64(1)<<(8*at&63) - 1
 	return word&^(before<<8|0xff) | word&before<<8
 }
 
 // digits reports whether each byte of a word is 0 to 9.
-func digits(word uint64) bool { return (word|(word+(0x7f-9)*ones))&highs == 0 }
-
-// eight is the number that the eight digits of a word are: each step joins
-// neighbours to pairs.
-func eight(word uint64) uint64 {
-	word = word * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
-	word = word * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
-	return word * (10_000<<32 + 1) >> 32
-}
+func digits(word uint64) bool { return (word|(word+(0x7f-9)*swar.Ones))&swar.Tops == 0 }
 
 // parseLong reads what may not fit into one word, without its sign.
 func parseLong(text []byte, neg bool) (a Amount, ok bool) {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"github.com/thaliumx/persistor/internal/swar"
 )
 
 // A cursor reads a message in the very layout in which the engine writes it
@@ -66,7 +68,7 @@ func (c *cursor) decimal(key string) Decimal {
 	if b[sign] == '0' {
 		zero = 1
 	}
-	marks := (gather(others(low^noughts)) | gather(others(high^noughts))<<8) & (1<<end - 1) &^ uint32(sign)
+	marks := (gather(others(low^swar.Noughts)) | gather(others(high^swar.Noughts))<<8) & (1<<end - 1) &^ uint32(sign)
 	whole := bits.TrailingZeros32(marks | 1<<end)
 	if whole > 1 {
 		several = 1
@@ -224,14 +226,14 @@ func (c *cursor) integer(key string) int64 {
 		c.literal(key)
 		return c.anyInteger()
 	}
-	x := word(c.src[at+n:at+n+8:at+n+8]) ^ noughts
+	x := word(c.src[at+n:at+n+8:at+n+8]) ^ swar.Noughts
 	size := bits.TrailingZeros64(others(x)) / 8
 	if uint(size-1) > 6 || x&0xff == 0 && size > 1 {
 		c.at = at + n
 		return c.anyInteger()
 	}
 	c.at = at + n + size
-	return int64(eight(x << ((8 - size) * 8 & 63)))
+	return int64(swar.Eight(x << ((8 - size) * 8 & 63)))
 }
 
 // anyInteger takes a number whose key was taken.
@@ -278,8 +280,8 @@ func (c *cursor) time(key string) Micros {
 	}
 	b := c.src[at+n : at+n+20 : at+n+20]
 	// Eight digits, two more with the point, and what there is of a fraction.
-	first, next := word(b)^noughts, word(b[8:])^noughts
-	fraction := next>>24 | uint64(binary.LittleEndian.Uint32(b[16:])^noughts&math.MaxUint32)<<40
+	first, next := word(b)^swar.Noughts, word(b[8:])^swar.Noughts
+	fraction := next>>24 | uint64(binary.LittleEndian.Uint32(b[16:])^swar.Noughts&math.MaxUint32)<<40
 	marks := others(fraction)
 	size := bits.TrailingZeros64(marks) / 8
 	if others(first)|others(next)&0x8080 != 0 || first&0xff == 0 || next>>16&0xff != '.'^'0' || uint(size-1) > 6 {
@@ -287,7 +289,7 @@ func (c *cursor) time(key string) Micros {
 		return c.anyTime()
 	}
 	fraction &= marks&-marks>>7 - 1 // zeros behind the digits
-	t := Micros(eight(first)*100+next&0xff*10+next>>8&0xff)*1_000_000 + Micros((eight(fraction)+50)/100)
+	t := Micros(swar.Eight(first)*100+next&0xff*10+next>>8&0xff)*1_000_000 + Micros((swar.Eight(fraction)+50)/100)
 	if t < minTime || t >= maxTime {
 		c.strand()
 		return NoTime
@@ -391,23 +393,13 @@ func begins(b []byte, key string) bool {
 // word is the first eight bytes, the first one lowest.
 func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-// A word of digits, less these, is one of their values.
-const noughts = ones * '0'
-
 // others marks the bytes of a word, less its noughts, that are no digits. Marks
 // above one of a byte that is neither a quote nor a point may be wrong.
-func others(x uint64) uint64 { return (x + ones*(0x80-10) | x) & tops }
+func others(x uint64) uint64 { return (x + swar.Ones*(0x80-10) | x) & swar.Tops }
 
 // below marks the bytes of a word that are less than c, of ASCII; marks above the
 // lowest may be wrong.
-func below(w uint64, c uint64) uint64 { return (w - ones*c) &^ w & tops }
+func below(w uint64, c uint64) uint64 { return (w - swar.Ones*c) &^ w & swar.Tops }
 
 // gather makes a number of eight bits of a word's marks.
 func gather(marks uint64) uint32 { return uint32(marks * 0x0002040810204081 >> 56) }
-
-// eight is the number of eight digits, given as a word of their values.
-func eight(x uint64) uint64 {
-	x = x*10 + x>>8 // each other byte is two digits now
-	const pairs = 0x000000ff_000000ff
-	return (x&pairs*(100+1_000_000<<32) + x>>16&pairs*(1+10_000<<32)) >> 32
-}

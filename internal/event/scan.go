@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
+
+	"github.com/thaliumx/persistor/internal/swar"
 )
 
 // kind is the type of a JSON value.
@@ -233,16 +235,13 @@ func (d *Decoder) num(i int) int {
 	return i
 }
 
-// A bit, or the top bit, of each byte of a word.
-const ones, tops = 0x0101010101010101, 0x8080808080808080
-
 // digits returns the position after the run of digits that begins at i.
 func digits(b []byte, i int) int {
 	for i+8 <= len(b) {
 		// A byte that is none of the ten gets its top bit; a carry runs upwards
 		// from such a byte only, so the lowest mark is right.
-		x := binary.LittleEndian.Uint64(b[i:]) ^ ones*'0'
-		if m := (x + ones*(0x80-10) | x) & tops; m != 0 {
+		x := binary.LittleEndian.Uint64(b[i:]) ^ swar.Noughts
+		if m := others(x); m != 0 {
 			return i + bits.TrailingZeros64(m)/8
 		}
 		i += 8
@@ -317,8 +316,8 @@ func (d *Decoder) str(i int) (end int, escaped bool) {
 // backslash, control characters and everything beyond ASCII. Marks above the
 // lowest may be wrong, because a borrow runs upwards; the lowest is right.
 func special(w uint64) uint64 {
-	quotes, slashes := w^ones*'"', w^ones*'\\'
-	return ((quotes-ones)&^quotes | (slashes-ones)&^slashes | (w - ones*' ') | w) & tops
+	quotes, slashes := w^swar.Ones*'"', w^swar.Ones*'\\'
+	return ((quotes-swar.Ones)&^quotes | (slashes-swar.Ones)&^slashes | (w - swar.Ones*' ') | w) & swar.Tops
 }
 
 // escape checks the escape sequence whose backslash is at i and returns the

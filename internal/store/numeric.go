@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+
+	"github.com/thaliumx/persistor/internal/swar"
 )
 
 // appendNumeric appends a decimal in plain notation as a binary numeric field:
@@ -61,16 +63,15 @@ func appendDigit(b []byte, digit byte) []byte {
 // digit lowest, filled up with zeros on their outer sides. ok is false where there
 // are too many digits for that.
 func align(text []byte) (whole, fraction uint64, scale int, ok bool) {
-	const ones, tops, noughts = 0x0101010101010101, 0x8080808080808080, 0x3030303030303030 // bits, top bits, zeros
 	n := len(text)
 	var first, last uint64 // the first and the last eight bytes, or all of fewer
 	switch {
 	case n >= 8:
-		first = binary.LittleEndian.Uint64(text) ^ noughts
-		last = binary.LittleEndian.Uint64(text[n-8:]) ^ noughts
+		first = binary.LittleEndian.Uint64(text) ^ swar.Noughts
+		last = binary.LittleEndian.Uint64(text[n-8:]) ^ swar.Noughts
 	case n >= 4:
 		begin, end := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[n-4:])
-		first = (uint64(begin) | uint64(end)<<(8*n-32)) ^ noughts>>(64-8*n)
+		first = (uint64(begin) | uint64(end)<<(8*n-32)) ^ swar.Noughts>>(64-8*n)
 		last = first << (64 - 8*n)
 	default:
 		for i, c := range text {
@@ -78,8 +79,7 @@ func align(text []byte) (whole, fraction uint64, scale int, ok bool) {
 		}
 		last = first << (64 - 8*n)
 	}
-	x := first ^ ones*('.'^'0')
-	point := min(bits.TrailingZeros64((x-ones)&^x&tops)/8, n)
+	point := min(swar.Point(first), n)
 	if scale = max(n-point-1, 0); scale > 8 || point == 8 && n > 8 {
 		return 0, 0, 0, false
 	}
