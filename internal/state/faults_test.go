@@ -271,6 +271,49 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// deposited is a deposit of USDT, after which nothing of it is frozen.
+func deposited(user int, change, balance string) string {
+	return fmt.Sprintf("deposits {\"timestamp\":1631097273.0,\"user_id\":%d,\"asset\":\"USDT\",\"business\":\"deposit\",\"change\":%q,\"balance\":%q,\"balance_available\":%q,\"balance_frozen\":\"0\",\"detail\":\"{}\"}\n", user, change, balance, balance)
+}
+
+func transferred(from, to int, amount string) string {
+	return fmt.Sprintf("internaltransfer {\"time\":1631097274.2,\"user_from\":%d,\"user_to\":%d,\"asset\":\"USDT\",\"amount\":%q,\"signature\":\"\"}\n", from, to, amount)
+}
+
+// bid is the PUT of an order for one ETH.
+func bid(id, user int, price string) string {
+	return fmt.Sprintf("orders {\"event\":\"PUT\",\"order\":{\"id\":%d,\"base\":\"ETH\",\"quote\":\"USDT\",\"market\":\"ETH_USDT\",\"type\":\"LIMIT\",\"side\":\"BID\",\"user\":%d,\"post_only\":false,\"price\":%q,\"amount\":\"1\",\"maker_fee\":\"0\",\"taker_fee\":\"0\",\"create_time\":1631097282.0,\"remain\":\"1\",\"frozen\":\"0\",\"finished_base\":\"0\",\"finished_quote\":\"0\",\"finished_fee\":\"0\",\"update_time\":1631097282.0},\"base\":\"ETH\",\"quote\":\"USDT\"}\n", id, user, price)
+}
+
+func TestOverlappingCrashes(t *testing.T) {
+	tests := map[string]struct{ log, want string }{
+		// The engine forgot the deposit of 5 and the first transfer from user 2, of
+		// which the deposit of 50 tells in the middle of what it may have forgotten
+		// in the next crash: only the other transfer.
+		"learned in between": {
+			deposited(2, "100", "100") + deposited(9, "100", "100") + bid(1, 9, "1") +
+				deposited(1, "5", "5") + transferred(2, 3, "1") + bid(2, 9, "1") + deposited(2, "10", "110") + bid(3, 9, "1") +
+				transferred(2, 4, "2") + deposited(1, "50", "50") + bid(4, 9, "1") + deposited(2, "1", "111"),
+			"1 USDT 50+0; 2 USDT 111+0; 3 USDT 0+0; 4 USDT 0+0; 9 USDT 96+4; rewind 2",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newPlayer(New(0)).play(t, parse(test.log))
+			got := ""
+			for b := range s.Balances() {
+				got += fmt.Sprintf("%d %s %s+%s; ", b.UserID, b.Asset, b.Available, b.Frozen)
+			}
+			found := failures(s.State)
+			got += fmt.Sprintf("rewind %d", found["rewind"])
+			if delete(found, "rewind"); got != test.want || len(found) > 0 {
+				t.Errorf("got %s, also %v, want %s", got, found, test.want)
+			}
+			money(t, s.State)
+		})
+	}
+}
+
 // A debit that unifyevents is never told of shows when the engine next tells the
 // balance, and then is set right.
 func TestSelfTransfers(t *testing.T) {

@@ -159,19 +159,32 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 		}
 	}
 	q.now = answer{uint8(len(q.ops)), uint8(len(q.ops))}
-	accounts := &s.journal.accounts
-	s.doubtSlots(q, func(slot int32) *holdings {
-		for i := r.at(first).accounts; i < accounts.head; i++ {
-			if b := accounts.at(i); b.slot == slot {
-				return &b.holdings
-			}
-		}
-		return &s.accounts[slot].holdings
-	})
+	accounts := func(e *entry) uint64 { return e.accounts }
+	from, _ := s.span(first, accounts, 0)
+	_, to := s.span(behind-1, accounts, s.journal.accounts.head)
+	s.doubtSlots(q, func(slot int32) *holdings { return s.holdingsBefore(from, slot) })
+	// What was learned in one of them about another crash counts as known before.
+	did, _ := q.run(q.now)
+	for k := range q.slots {
+		d := &q.slots[k]
+		h := s.holdingsBefore(to, d.slot)
+		d.before.available = d.before.available.Add(h.available()).Sub(did[k].available)
+		d.before.frozen = d.before.frozen.Add(h.frozen()).Sub(did[k].frozen)
+	}
 	for i := behind; i < r.head-1; i++ {
 		s.settleBy(q, i)
 	}
 	return q, first
+}
+
+// holdingsBefore is what an account was before a change of one.
+func (s *State) holdingsBefore(change uint64, slot int32) *holdings {
+	for i := change; i < s.journal.accounts.head; i++ {
+		if b := s.journal.accounts.at(i); b.slot == slot {
+			return &b.holdings
+		}
+	}
+	return &s.accounts[slot].holdings
 }
 
 // settleBy notes which accounts of a question a later record has told.
