@@ -296,6 +296,13 @@ func TestOverlappingCrashes(t *testing.T) {
 				transferred(2, 4, "2") + deposited(1, "50", "50") + bid(4, 9, "1") + deposited(2, "1", "111"),
 			"1 USDT 50+0; 2 USDT 111+0; 3 USDT 0+0; 4 USDT 0+0; 9 USDT 96+4; rewind 2",
 		},
+		// It forgot order 2, and was told of the deposit of 5, before it forgot both:
+		// the order's id shows one crash.
+		"twice the same": {
+			deposited(1, "100", "100") + deposited(9, "100", "100") + bid(1, 9, "1") +
+				bid(2, 1, "10") + deposited(1, "5", "105") + transferred(9, 8, "1") + bid(2, 9, "1") + deposited(1, "1", "101"),
+			"1 USDT 101+0; 8 USDT 1+0; 9 USDT 97+2; rewind 1",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

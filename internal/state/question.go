@@ -128,9 +128,22 @@ func (q *question) cut(from, to int) bool {
 	return slices.ContainsFunc(q.cuts, func(c int32) bool { return from <= int(c) && int(c) <= to })
 }
 
-// onceMore reports whether an answer takes a crash more than ids showed.
+// onceMore reports whether an answer takes a crash more than ids showed: one
+// that stands elsewhere, or one between what surely was forgotten and an operation
+// that was forgotten, too, but contradicts it.
 func (q *question) onceMore(a answer) bool {
-	return !q.silent() && !q.cut(int(a.from), int(a.to))
+	if q.silent() {
+		return false
+	}
+	if !q.cut(int(a.from), int(a.to)) {
+		return true
+	}
+	for i := int(a.from); i < int(a.to); i++ {
+		if q.asRead(i, a) && len(q.ops[i].fails) > 0 && !q.cut(i+1, int(a.to)) {
+			return true
+		}
+	}
+	return false
 }
 
 // best is the answer that forgets least, without another crash if that will do;
@@ -168,7 +181,7 @@ func (q *question) run(a answer) (after []tally, misses int) {
 			fits = len(q.ops[i].fails) == 0
 			if a.keeps(i) {
 				q.move(i, after)
-			} else if q.cut(i+1, int(a.to)) { // a second crash may have forgotten it, and then it was done behind the first
+			} else if !q.silent() { // a second crash may have forgotten it, and then it was done behind the first
 				if between == nil {
 					between = slices.Clone(after)
 				}
