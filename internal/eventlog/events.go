@@ -33,138 +33,42 @@ func (e *Event) Apply(s *state.State) {
 	}
 }
 
-// Events travel in chunks: large enough that handing one over costs nothing,
-// small enough to stay in a core's cache.
-const (
-	chunkEvents = 16
-	chunksAhead = 16
-)
-
-// chunk is a run of events and the bytes that they point into.
-type chunk struct {
-	events  [chunkEvents]Event
-	n       int
-	decoded bool
-	bytes   []byte
-}
-
-func (c *chunk) decode() {
-	for i := range c.events[:c.n] {
-		c.events[i].decode()
-	}
-	c.decoded = true
-}
-
-func (e *Event) decode() {
-	if e.Reason == "" {
-		e.Err = e.decoder.Unify(e.Key, e.Value, &e.Unify)
-	}
-}
-
-// ReadEvents is log.Read with the records decoded. What fn does and the decoding
-// share two cores: a chunk is decoded ahead of fn while fn has others to go on
-// with, and else where fn is. ErrStop from fn ends the reading without being an
-// error.
+// ReadEvents is log.Read with the records decoded: where fn is, so that an event
+// never leaves a core's cache, while the source reads and decompresses on another.
+// ErrStop from fn ends the reading without being an error.
 func ReadEvents(ctx context.Context, log Log, from, until int64, fn func(*Event) error) error {
-	// A cancelled statement would cost the archive its session: the log is asked
-	// to stop by its sink.
-	wanted, cancel := context.WithCancel(ctx)
-	d := &decoding{ctx: wanted, full: make(chan *chunk, chunksAhead), free: make(chan *chunk, chunksAhead)}
-	for range chunksAhead {
-		d.free <- &chunk{}
-	}
-	var readErr error
-	go func() {
-		defer close(d.full)
-		if readErr = log.Read(ctx, from, until, d); d.chunk != nil {
-			d.full <- d.chunk // there is room for all there are; what came before an error is good
-		}
-	}()
-	var err error
-	for c := range d.full {
-		for i := 0; i < c.n && err == nil; i++ {
-			e := &c.events[i]
-			if !c.decoded {
-				e.decode()
-			}
-			if err = fn(e); err != nil {
-				cancel()
-			}
-		}
-		c.n, c.decoded, c.bytes = 0, false, c.bytes[:0]
-		d.free <- c
-	}
-	cancel()
-	switch {
-	case errors.Is(err, ErrStop):
+	err := log.Read(ctx, from, until, &decoding{ctx: ctx, fn: fn})
+	if errors.Is(err, ErrStop) {
 		return nil
-	case err != nil:
-		return err
 	}
-	return readErr
+	return err
 }
 
-// decoding is the sink that fills chunks.
+// decoding is the sink that hands on every record decoded.
 type decoding struct {
-	ctx        context.Context //nolint:containedctx // of one reading, as the decoding is
-	full, free chan *chunk
-	chunk      *chunk
+	ctx   context.Context //nolint:containedctx // of one reading, as the decoding is
+	fn    func(*Event) error
+	event Event
 }
 
 // Record takes one record.
 func (d *decoding) Record(r *Record) error {
-	e, err := d.next()
-	if err != nil {
-		return err
-	}
-	c := d.chunk
-	if need := len(r.Key) + len(r.Value) + len(r.Headers); cap(c.bytes)-len(c.bytes) < need {
-		// What the events before point into stays with them.
-		c.bytes = make([]byte, 0, max(need, 2*cap(c.bytes), 16<<10))
-	}
-	e.Record = Record{Offset: r.Offset, Time: r.Time, Key: keep(&c.bytes, r.Key), Value: keep(&c.bytes, r.Value), Headers: keep(&c.bytes, r.Headers)}
-	e.Last, e.Reason = r.Offset, ""
+	e := &d.event
+	e.Record, e.Last, e.Reason = *r, r.Offset, ""
+	e.Err = e.decoder.Unify(r.Key, r.Value, &e.Unify)
 	return d.handOn()
 }
 
 // Gap hands on a gap.
 func (d *decoding) Gap(first, last int64, reason string) error {
-	e, err := d.next()
-	if err != nil {
-		return err
-	}
+	e := &d.event
 	e.Record, e.Last, e.Reason, e.Err = Record{Offset: first}, last, reason, nil
 	return d.handOn()
 }
 
-// next is the room for one more event.
-func (d *decoding) next() (*Event, error) {
-	if d.chunk == nil {
-		if d.ctx.Err() != nil {
-			return nil, context.Cause(d.ctx)
-		}
-		select {
-		case d.chunk = <-d.free:
-		case <-d.ctx.Done():
-			return nil, context.Cause(d.ctx)
-		}
-		if cap(d.chunk.bytes) > 1<<20 {
-			d.chunk.bytes = nil // one unusually big record must not be remembered
-		}
-	}
-	d.chunk.n++
-	return &d.chunk.events[d.chunk.n-1], nil
-}
-
-// handOn hands on the chunk once it is full.
 func (d *decoding) handOn() error {
-	if d.chunk.n < chunkEvents {
-		return nil
+	if d.ctx.Err() != nil {
+		return context.Cause(d.ctx)
 	}
-	if len(d.full) > 1 {
-		d.chunk.decode()
-	}
-	d.full <- d.chunk // there is room for all there are
-	d.chunk = nil
-	return nil
+	return d.fn(&d.event)
 }
