@@ -104,6 +104,7 @@ func (s *State) forgetJournal() {
 	for s.journal.records.len() > 0 {
 		s.forgetOldest()
 	}
+	s.journal.trim()
 	s.setQuestions(nil)
 }
 

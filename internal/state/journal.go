@@ -120,7 +120,24 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 func (s *State) forgetOldest() {
 	j := &s.journal
 	j.records.drop()
-	e := &entry{accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
+	lives := j.lives.head
+	if j.records.len() > 0 {
+		lives = j.records.at(j.records.tail).lives
+	}
+	for ; j.lives.tail < lives; j.lives.drop() {
+		if l := j.lives.at(j.lives.tail); l.o != nil {
+			s.reuse(l.o)
+		}
+	}
+	if j.records.tail%chunk == 0 {
+		j.trim()
+	}
+}
+
+// trim forgets what no record has any more. Doing it for each record would cost
+// more than the room it gives back.
+func (j *journal) trim() {
+	e := &entry{accounts: j.accounts.head, orders: j.orders.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
 	if j.records.len() > 0 {
 		e = j.records.at(j.records.tail)
 	}
@@ -129,12 +146,6 @@ func (s *State) forgetOldest() {
 	j.money.dropTo(e.money)
 	j.words.dropTo(e.words)
 	j.fails.dropTo(e.fails)
-	for j.lives.tail < e.lives {
-		if l := j.lives.at(j.lives.tail); l.o != nil {
-			s.reuse(l.o)
-		}
-		j.lives.drop()
-	}
 }
 
 // keepAccount keeps what an account was before the record, once.

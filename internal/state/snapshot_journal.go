@@ -21,6 +21,7 @@ func codeRing[T any](c *codec, r *ring[T], each func(*T)) {
 
 func (s *State) codeJournal(c *codec) {
 	j := &s.journal
+	j.trim()
 	codeRing(c, &j.accounts, func(b *accountBefore) {
 		c.index(&b.slot, len(s.accounts))
 		c.holdings(&b.holdings)
