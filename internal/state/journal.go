@@ -67,9 +67,31 @@ type word struct {
 	split         bool          // available and frozen were told
 }
 
+// accountBefore is what an account was, packed: nothing else is written as much as
+// this and orderBefore.
 type accountBefore struct {
-	slot int32
-	holdings
+	wide             *holdings // if that does not fit
+	slot             int32
+	flags            accountFlags
+	total, held, odd amount.Packed
+}
+
+func (b *accountBefore) pack(h *holdings) {
+	var ok [3]bool
+	b.total, ok[0] = h.total.Pack()
+	b.held, ok[1] = h.held.Pack()
+	b.odd, ok[2] = h.odd.Pack()
+	if b.flags, b.wide = h.flags, nil; ok != [3]bool{true, true, true} {
+		wide := *h
+		b.wide = &wide
+	}
+}
+
+func (b *accountBefore) holdings() holdings {
+	if b.wide != nil {
+		return *b.wide
+	}
+	return holdings{b.total.Amount(), b.held.Amount(), b.odd.Amount(), b.flags}
 }
 
 type moneyBefore struct {
@@ -79,8 +101,31 @@ type moneyBefore struct {
 
 // orderBefore is what changes in an order while it is open.
 type orderBefore struct {
-	id int64
-	progress
+	wide                                     *progress // if that does not fit
+	id                                       int64
+	updateTime                               event.Micros
+	remain, frozen                           amount.Packed
+	finishedBase, finishedQuote, finishedFee amount.Packed
+}
+
+func (b *orderBefore) pack(p *progress) {
+	var ok [5]bool
+	b.remain, ok[0] = p.remain.Pack()
+	b.frozen, ok[1] = p.frozen.Pack()
+	b.finishedBase, ok[2] = p.finishedBase.Pack()
+	b.finishedQuote, ok[3] = p.finishedQuote.Pack()
+	b.finishedFee, ok[4] = p.finishedFee.Pack()
+	if b.updateTime, b.wide = p.updateTime, nil; ok != [5]bool{true, true, true, true, true} {
+		wide := *p
+		b.wide = &wide
+	}
+}
+
+func (b *orderBefore) progress() progress {
+	if b.wide != nil {
+		return *b.wide
+	}
+	return progress{b.remain.Amount(), b.frozen.Amount(), b.finishedBase.Amount(), b.finishedQuote.Amount(), b.finishedFee.Amount(), b.updateTime}
 }
 
 type progress struct {
@@ -153,7 +198,8 @@ func (s *State) keepAccount(slot int32, a *account) {
 	if a.kept != s.serial {
 		a.kept = s.serial
 		b := s.journal.accounts.next()
-		b.slot, b.holdings = slot, a.holdings
+		b.slot = slot
+		b.pack(&a.holdings)
 	}
 }
 
@@ -171,7 +217,8 @@ func (s *State) keepOrder(o *order) {
 	if o.kept != s.serial {
 		o.kept = s.serial
 		b := s.journal.orders.next()
-		b.id, b.progress = o.id, o.progress
+		b.id = o.id
+		b.pack(&o.progress)
 	}
 }
 

@@ -187,7 +187,7 @@ func (r *undoing) undo() {
 	for j.orders.head > e.orders {
 		b := j.orders.pop()
 		if o := s.orders[b.id]; o != nil {
-			o.progress = b.progress
+			o.progress = b.progress()
 			s.orderChanged(o)
 			r.orders = append(r.orders, o)
 		}
@@ -195,7 +195,7 @@ func (r *undoing) undo() {
 	for j.accounts.head > e.accounts {
 		b := j.accounts.pop()
 		a := &s.accounts[b.slot]
-		a.holdings = b.holdings
+		a.holdings = b.holdings()
 		s.accountChanged(b.slot, a)
 	}
 	for j.money.head > e.money {

@@ -24,11 +24,15 @@ func (s *State) codeJournal(c *codec) {
 	j.trim()
 	codeRing(c, &j.accounts, func(b *accountBefore) {
 		c.index(&b.slot, len(s.accounts))
-		c.holdings(&b.holdings)
+		h := b.holdings()
+		c.holdings(&h)
+		b.pack(&h)
 	})
 	codeRing(c, &j.orders, func(b *orderBefore) {
 		c.int64(&b.id)
-		c.progress(&b.progress)
+		p := b.progress()
+		c.progress(&p)
+		b.pack(&p)
 	})
 	codeRing(c, &j.lives, func(l *life) {
 		c.int64(&l.id)

@@ -111,7 +111,7 @@ func (s *State) endedIn(at uint64, o *order) *order {
 	from, to := s.span(at, func(e *entry) uint64 { return e.orders }, s.journal.orders.head)
 	for i := from; i < to; i++ {
 		if b := s.journal.orders.at(i); b.id == o.id {
-			c.progress = b.progress
+			c.progress = b.progress()
 			break
 		}
 	}
@@ -181,7 +181,8 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 func (s *State) holdingsBefore(change uint64, slot int32) *holdings {
 	for i := change; i < s.journal.accounts.head; i++ {
 		if b := s.journal.accounts.at(i); b.slot == slot {
-			return &b.holdings
+			h := b.holdings()
+			return &h
 		}
 	}
 	return &s.accounts[slot].holdings
@@ -240,7 +241,8 @@ func (s *State) doubtAt(at uint64) doubt {
 		from, to := s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
 		for i := from; i < to; i++ {
 			if b := j.accounts.at(i); b.slot == d.slot {
-				was := tally{b.available(), b.frozen()}
+				h := b.holdings()
+				was := tally{h.available(), h.frozen()}
 				t := was
 				d.believe(&t)
 				d.off = tally{t.available.Sub(was.available).Sub(d.change), t.frozen.Sub(was.frozen)}
