@@ -115,7 +115,7 @@ func (s *State) beginOperation() {
 		s.rest(s.op.taker)
 	}
 	for _, id := range s.op.filled {
-		if o := s.find(id); o != nil && o.remain.Sign() <= 0 {
+		if o := s.orders.find(id); o != nil && o.remain.Sign() <= 0 {
 			s.close(o)
 		}
 	}
@@ -152,7 +152,7 @@ func (s *State) beginOperation() {
 // rest puts an order into its book when its operation is over. One that cannot
 // rest has ended, even if that was lost, or the engine crashed in between.
 func (s *State) rest(id int64) {
-	o := s.find(id)
+	o := s.orders.find(id)
 	if o == nil || o.inBook {
 		return
 	}
@@ -174,7 +174,7 @@ func (s *State) checkCrossing(o *order) {
 // cannot have it any more. It waits until the next order shows that the engine
 // did not crash in between: else the order's trades are only half told.
 func (s *State) uncross() {
-	o := s.orders[s.crossing]
+	o := s.orders.find(s.crossing)
 	if s.crossing = 0; o == nil || !o.inBook {
 		return
 	}

@@ -148,8 +148,8 @@ func (s *State) sortedSlots() []int32 {
 // OpenOrders are all open orders, by id.
 func (s *State) OpenOrders() iter.Seq[Order] {
 	return func(yield func(Order) bool) {
-		for _, id := range slices.Sorted(maps.Keys(s.orders)) {
-			if !yield(s.view(s.orders[id])) {
+		for _, o := range s.orders.byID() {
+			if !yield(s.view(o)) {
 				return
 			}
 		}

@@ -4,4 +4,4 @@ package state
 func (s *State) UserCount() int { return len(s.users) }
 
 // OrderCount is how many orders are open.
-func (s *State) OrderCount() int { return len(s.orders) }
+func (s *State) OrderCount() int { return s.orders.n }

@@ -50,13 +50,14 @@ func apart(s, want *State) map[string]string {
 			found[fmt.Sprint(h)] = fmt.Sprintf("none, want %s and %s", b.Available, b.Frozen)
 		}
 	}
-	for id := range s.orders {
-		if want.orders[id] == nil {
+	for o := range s.orders.all() {
+		if id := o.id; want.orders.find(id) == nil {
 			found[fmt.Sprintf("order %d", id)] = "is open"
 		}
 	}
-	for id, w := range want.orders {
-		if o := s.orders[id]; o == nil || !o.remain.Equal(w.remain) || !o.frozen.Equal(w.frozen) || !o.finishedQuote.Equal(w.finishedQuote) || !o.finishedFee.Equal(w.finishedFee) {
+	for w := range want.orders.all() {
+		id := w.id
+		if o := s.orders.find(id); o == nil || !o.remain.Equal(w.remain) || !o.frozen.Equal(w.frozen) || !o.finishedQuote.Equal(w.finishedQuote) || !o.finishedFee.Equal(w.finishedFee) {
 			found[fmt.Sprintf("order %d", id)] = "is not open, or otherwise"
 		}
 	}

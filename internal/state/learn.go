@@ -19,7 +19,7 @@ func (s *State) learnOrder(o *order, alive bool) bool {
 		o.doubted = false
 	}
 	s.closeAnswered()
-	return allowed && (s.orders[id] != nil) == alive
+	return allowed && (s.orders.find(id) != nil) == alive
 }
 
 // keep drops the answers of a question that do not fit, unless none does. It
@@ -107,7 +107,7 @@ func (s *State) goneOtherwise(q *question, slot int32, a answer) (part amount.Am
 		if d.kind != stepCancel || d.o == nil || d.o.holds() != slot || slices.ContainsFunc(q.ops[:i], d.same) {
 			continue
 		}
-		o, was, is := s.orders[d.order], q.alive(q.now, d.order), q.alive(a, d.order)
+		o, was, is := s.orders.find(d.order), q.alive(q.now, d.order), q.alive(a, d.order)
 		switch {
 		case was && !is && o == nil:
 			part.Plus(&d.o.frozen)
@@ -128,7 +128,7 @@ func (d *doubt) same(other doubt) bool {
 // answerOrder opens or closes an order by another answer. The money it holds
 // has been moved.
 func (s *State) answerOrder(q *question, d *doubt, a answer) {
-	o := s.orders[d.order]
+	o := s.orders.find(d.order)
 	alive := q.alive(a, d.order)
 	switch {
 	case alive == q.alive(q.now, d.order):
@@ -171,12 +171,12 @@ func (s *State) returned(id int64) *order {
 			continue
 		}
 		s.closeAnswered()
-		if o := s.orders[id]; o != nil {
+		if o := s.orders.find(id); o != nil {
 			return o
 		}
 	}
 	if s.suspectOrder(id) {
-		return s.orders[id]
+		return s.orders.find(id)
 	}
 	return nil
 }

@@ -17,11 +17,15 @@ func money(t testing.TB, s *State) {
 
 func moneyProblems(s *State) (problems []string) {
 	held := map[int32]amount.Amount{}
-	for id, o := range s.orders {
-		if id != o.id {
+	n := 0
+	for o := range s.orders.all() {
+		if n++; s.orders.find(o.id) != o {
 			problems = append(problems, "an order under another id")
 		}
 		held[o.holds()] = held[o.holds()].Add(o.frozen)
+	}
+	if n != s.OrderCount() {
+		problems = append(problems, "the orders are not as many as are counted")
 	}
 	sums := make([]amount.Amount, len(s.assets.names))
 	for i := range s.accounts {
@@ -50,13 +54,13 @@ func moneyProblems(s *State) (problems []string) {
 	for i := range s.markets {
 		for side, k := range s.markets[i].books {
 			for at, o := range k.orders {
-				if s.orders[o.id] != o || !o.inBook || int(o.side) != side || int(o.market) != i || at > 0 && !after(k.orders[at-1], o) {
+				if s.orders.find(o.id) != o || !o.inBook || int(o.side) != side || int(o.market) != i || at > 0 && !after(k.orders[at-1], o) {
 					problems = append(problems, s.markets[i].name+": the book is out of order at "+s.nameOrder(o.id))
 				}
 			}
 		}
 	}
-	for _, o := range s.orders {
+	for o := range s.orders.all() {
 		if o.inBook != o.rests() && !s.takes(o) {
 			problems = append(problems, s.nameOrder(o.id)+" is in the book or not, and should be otherwise")
 		}

@@ -111,25 +111,11 @@ func (s *State) open(o *order, frozen amount.Amount) {
 	s.holdFor(o, frozen)
 }
 
-const recentOrders = 4096 // a power of two
-
-// find finds an open order, or nil.
-func (s *State) find(id int64) *order {
-	if o := s.recentOrder[id&(recentOrders-1)]; o != nil && o.id == id {
-		return o
-	}
-	if id > s.newest {
-		return nil
-	}
-	return s.orders[id]
-}
-
 // insert puts an order among the open ones, not into a book.
 func (s *State) insert(o *order) {
-	s.orders[o.id], s.recentOrder[o.id&(recentOrders-1)] = o, o
-	if o.id > s.newest {
-		s.newest = o.id
-	} else if s.changed.gone[o.id] {
+	before := s.orders.newest
+	s.orders.add(o)
+	if o.id <= before && s.changed.gone[o.id] {
 		delete(s.changed.gone, o.id)
 		o.written = true
 	}
@@ -150,10 +136,7 @@ func (s *State) remove(o *order) {
 }
 
 func (s *State) take(o *order) {
-	delete(s.orders, o.id)
-	if at := o.id & (recentOrders - 1); s.recentOrder[at] != nil && s.recentOrder[at].id == o.id {
-		s.recentOrder[at] = nil
-	}
+	s.orders.remove(o)
 	if o.inBook {
 		s.markets[o.market].books[o.side].remove(o)
 	}

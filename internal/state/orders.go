@@ -13,7 +13,7 @@ func (s *State) nameOrder(id int64) string { return "order " + strconv.FormatInt
 
 // ordersOf are the open orders that hold something of an account, by id.
 func (s *State) ordersOf(slot int32) (all []*order) {
-	for _, o := range s.orders {
+	for o := range s.orders.all() {
 		if o.holds() == slot && !o.frozen.IsZero() {
 			all = append(all, o)
 		}
@@ -74,7 +74,7 @@ func (s *State) put(e *event.Order) {
 	if s.journal.records.last().late = late; !late {
 		s.beginOperation()
 	}
-	if o := s.find(e.ID); o != nil { // only where no journal reaches back
+	if o := s.orders.find(e.ID); o != nil { // only where no journal reaches back
 		s.vanish(o, "another order has its id")
 	}
 	if s.crossing != 0 {
@@ -174,7 +174,7 @@ func (s *State) timeTaker(e *event.Order) {
 	if !s.op.put || e.ID != s.op.lastMaker {
 		return
 	}
-	if taker := s.find(s.op.taker); taker != nil && taker.updateTime != e.UpdateTime {
+	if taker := s.orders.find(s.op.taker); taker != nil && taker.updateTime != e.UpdateTime {
 		s.update(taker)
 		taker.updateTime = e.UpdateTime
 	}
@@ -224,7 +224,7 @@ func (s *State) believe(o *order, told *progress) {
 // known finds an open order, also one that came back. Where the id is another
 // user's by now, the engine does not know the order that had it.
 func (s *State) known(id, user int64) *order {
-	o := s.find(id)
+	o := s.orders.find(id)
 	if o == nil {
 		o = s.returned(id)
 	} else if o.doubted {
@@ -251,7 +251,7 @@ func (s *State) unknown(id int64, found string) {
 // fromWord makes an order that only a later message tells of.
 func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 	s.unknown(e.ID, e.Action.String())
-	if o := s.orders[e.ID]; o != nil {
+	if o := s.orders.find(e.ID); o != nil {
 		s.vanish(o, "another order has its id")
 	}
 	o := s.orderFrom(e, s.market(e.Market, e.Base, e.Quote))

@@ -64,7 +64,7 @@ func (s *State) decide(q *question) (misses int) {
 	for i := range q.ops {
 		d := &q.ops[i]
 		d.o, d.counted = nil, nil
-		if o := s.orders[d.order]; d.kind == stepCancel && o != nil {
+		if o := s.orders.find(d.order); d.kind == stepCancel && o != nil {
 			d.o = copyOrder(o)
 		}
 	}

@@ -28,7 +28,7 @@ func (s *State) setQuestions(asked []*question) {
 				s.accounts[q.slots[k].slot].doubted = doubted
 			}
 			for i := range q.ops {
-				if o := s.orders[q.ops[i].order]; o != nil && q.ops[i].o != nil {
+				if o := s.orders.find(q.ops[i].order); o != nil && q.ops[i].o != nil {
 					o.doubted = doubted
 				}
 			}
@@ -149,7 +149,7 @@ func (s *State) settle(ended []*order) {
 	s.next = s.journal.offsetAfterLast()
 	s.begin(stepNone, 0, 0)
 	for _, o := range ended {
-		if s.orders[o.id] == o {
+		if s.orders.find(o.id) == o {
 			s.close(o)
 		}
 	}

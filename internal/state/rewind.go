@@ -1,7 +1,6 @@
 package state
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 )
@@ -151,9 +150,9 @@ func (s *State) rewindBlindly(id int64) {
 // forgetFrom takes away the open orders whose ids the engine uses again: it does
 // not know them.
 func (s *State) forgetFrom(id int64) {
-	for _, known := range slices.Sorted(maps.Keys(s.orders)) {
-		if known >= id {
-			s.close(s.orders[known])
+	for _, o := range s.orders.byID() {
+		if o.id >= id {
+			s.close(o)
 		}
 	}
 }
@@ -180,13 +179,13 @@ func (r *undoing) undo() {
 		if l.o != nil {
 			s.insert(l.o)
 			r.orders = append(r.orders, l.o)
-		} else if o := s.orders[l.id]; o != nil {
+		} else if o := s.orders.find(l.id); o != nil {
 			s.take(o)
 		}
 	}
 	for j.orders.head > e.orders {
 		b := j.orders.pop()
-		if o := s.orders[b.id]; o != nil {
+		if o := s.orders.find(b.id); o != nil {
 			o.progress = b.progress()
 			s.orderChanged(o)
 			r.orders = append(r.orders, o)
@@ -223,7 +222,7 @@ func (r *undoing) finish() (ended []*order) {
 	}
 	s.op, s.crossing = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}, 0
 	for _, o := range r.orders {
-		if s.orders[o.id] != o {
+		if s.orders.find(o.id) != o {
 			continue
 		}
 		k := &s.markets[o.market].books[o.side]
@@ -236,7 +235,7 @@ func (r *undoing) finish() (ended []*order) {
 			ended = append(ended, o)
 		}
 	}
-	if o := s.orders[s.lastOrder]; o != nil && o.inBook {
+	if o := s.orders.find(s.lastOrder); o != nil && o.inBook {
 		s.checkCrossing(o)
 	}
 	return ended
@@ -280,7 +279,7 @@ func (s *State) redoOne(d *doubt) {
 		s.transferred(w)
 	case stepCancel:
 		s.beginOperation()
-		o := s.orders[w.order]
+		o := s.orders.find(w.order)
 		if o == nil {
 			o = s.returned(w.order)
 		}

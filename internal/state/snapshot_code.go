@@ -142,10 +142,7 @@ func (s *State) codeOrderAt(c *codec, o **order) {
 }
 
 func (s *State) codeOrders(c *codec) {
-	orders := make([]*order, 0, len(s.orders))
-	for _, id := range slices.Sorted(maps.Keys(s.orders)) {
-		orders = append(orders, s.orders[id])
-	}
+	orders := s.orders.byID()
 	list(c, &orders, func(o **order) {
 		if *o == nil {
 			*o = &order{}

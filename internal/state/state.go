@@ -34,14 +34,12 @@ type State struct {
 	marketOf map[string]int32
 	accounts []account
 	slots    map[uint64]int32 // of user and asset, into accounts
-	orders   map[int64]*order
-	newest   int64    // no order has had a greater id
+	orders   openOrders
 	spare    []*order // to be used again
 
-	// What was found last in both maps, by the lowest bits of an order's id and by
-	// a hash of user and asset: most records are of one of these.
-	recentOrder [recentOrders]*order
-	recentSlot  [recentSlots]int32
+	// The slots found last, by a hash of user and asset: most records are of one of
+	// these.
+	recentSlot [recentSlots]int32
 
 	op        operation
 	crossing  int64 // an order that rests although it crosses another, or 0
@@ -61,7 +59,7 @@ func New(base int64) *State {
 	s.users = map[int64]*User{}
 	s.marketOf = map[string]int32{}
 	s.slots = map[uint64]int32{}
-	s.orders = map[int64]*order{}
+	s.orders.older = map[int64]*order{}
 	s.assets.index = map[string]int32{}
 	return s
 }

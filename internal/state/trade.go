@@ -60,7 +60,7 @@ func (s *State) trade(t *event.Trade) {
 
 // marketOfTrade finds the market, mostly by one of the orders.
 func (s *State) marketOfTrade(t *event.Trade) int32 {
-	if o := s.find(t.BidOrderID); o != nil && s.markets[o.market].name == string(t.Market) {
+	if o := s.orders.find(t.BidOrderID); o != nil && s.markets[o.market].name == string(t.Market) {
 		return o.market
 	}
 	return s.market(t.Market, t.Base, t.Quote)

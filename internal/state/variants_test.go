@@ -110,9 +110,9 @@ func TestLogThatBeginsLater(t *testing.T) {
 		if known < len(right)/3 {
 			t.Errorf("base %d: only %d of %d balances are known", base, known, len(right))
 		}
-		for id, w := range truth.orders {
-			if o := s.orders[id]; o == nil || !o.remain.Equal(w.remain) || !o.frozen.Equal(w.frozen) {
-				t.Errorf("base %d: order %d is not open, or otherwise", base, id)
+		for w := range truth.orders.all() {
+			if o := s.orders.find(w.id); o == nil || !o.remain.Equal(w.remain) || !o.frozen.Equal(w.frozen) {
+				t.Errorf("base %d: order %d is not open, or otherwise", base, w.id)
 			}
 		}
 		money(t, s.State)
@@ -211,12 +211,12 @@ func TestRewindBeyondTheJournal(t *testing.T) {
 	}
 	// The orders are the new engine's; of its balances, all that it told.
 	for _, o := range x.State().OpenOrders {
-		if s.orders[int64(o.ID)] == nil {
+		if s.orders.find(int64(o.ID)) == nil {
 			t.Errorf("order %d is not open", o.ID)
 		}
 	}
-	if len(s.orders) != len(x.State().OpenOrders) || s.LastOrderID() != int64(x.State().LastOrderID) {
-		t.Errorf("%d orders, last id %d", len(s.orders), s.LastOrderID())
+	if s.OrderCount() != len(x.State().OpenOrders) || s.LastOrderID() != int64(x.State().LastOrderID) {
+		t.Errorf("%d orders, last id %d", s.OrderCount(), s.LastOrderID())
 	}
 	money(t, s.State)
 }
