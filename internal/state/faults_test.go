@@ -304,6 +304,14 @@ func TestOverlappingCrashes(t *testing.T) {
 				bid(2, 1, "10") + deposited(1, "5", "105") + transferred(9, 8, "1") + bid(2, 9, "1") + deposited(1, "1", "101"),
 			"1 USDT 101+0; 8 USDT 1+0; 9 USDT 97+2; rewind 1",
 		},
+		// That user 2's transfer was forgotten tells nothing of what user 1 has, only
+		// that it is less: the transfer to user 3 was forgotten, too.
+		"taught, not told": {
+			deposited(1, "100", "100") + deposited(2, "100", "100") + deposited(8, "100", "100") + deposited(9, "100", "100") + bid(1, 9, "1") +
+				bid(2, 9, "1") + transferred(2, 1, "5") + bid(2, 8, "1") +
+				transferred(1, 3, "7") + bid(3, 9, "1") + deposited(2, "1", "101") + bid(4, 9, "1") + deposited(3, "1", "1"),
+			"1 USDT 100+0; 2 USDT 101+0; 3 USDT 1+0; 8 USDT 99+1; 9 USDT 97+3; rewind 2",
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 			continue
 		}
 		if !e.kind.own() {
-			if e.kind == stepTrade && off {
+			if off && e.kind == stepTrade && s.tells(i, slot) {
 				return // it has told the total, and it was right
 			}
 			continue
@@ -46,7 +46,7 @@ func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amou
 			return
 		}
 		for j := first; j <= i; j++ {
-			if r.at(j).kind == stepPayment && s.changes(j, slot) {
+			if s.tells(j, slot) {
 				return // it has told all, and it was right
 			}
 		}
@@ -190,14 +190,24 @@ func (s *State) holdingsBefore(change uint64, slot int32) *holdings {
 
 // settleBy notes which accounts of a question a later record has told.
 func (s *State) settleBy(q *question, at uint64) {
-	kind := s.journal.records.at(at).kind
-	if kind != stepTrade && kind != stepPayment {
-		return
-	}
 	for k := range q.slots {
-		if s.changes(at, q.slots[k].slot) {
-			q.slots[k].told = true
-		}
+		d := &q.slots[k]
+		d.told = d.told || s.tells(at, d.slot)
+	}
+}
+
+// tells reports whether a record told the total of an account. A trade that only
+// taught something about it has not.
+func (s *State) tells(at uint64, slot int32) bool {
+	switch e := s.journal.records.at(at); e.kind {
+	case stepPayment:
+		return s.journal.words.at(e.words).slot == slot
+	case stepTrade:
+		return s.changes(at, slot) && !slices.ContainsFunc(s.questions, func(q *question) bool {
+			return q.slotAt(slot) >= 0 && slices.ContainsFunc(q.history, func(a answered) bool { return a.offset == e.offset })
+		})
+	default:
+		return false
 	}
 }
 
