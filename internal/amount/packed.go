@@ -8,8 +8,9 @@ type Packed struct {
 }
 
 // Pack packs an amount; it is not ok where the coefficient has more than 96 bits.
-func (a *Amount) Pack() (_ Packed, ok bool) {
-	return Packed{a.lo, uint32(a.hi), a.form}, a.hi>>32 == 0 && a.big == nil
+func (p *Packed) Pack(a *Amount) (ok bool) {
+	p.lo, p.hi, p.form = a.lo, uint32(a.hi), a.form
+	return a.hi>>32 == 0 && a.big == nil
 }
 
 // Amount is what was packed.

@@ -11,8 +11,8 @@ func TestPacked(t *testing.T) {
 		"340282366920938463463374607431768211456": false, // 2^128
 	} {
 		a := Of([]byte(text))
-		p, ok := a.Pack()
-		if ok != fits || ok && p.Amount() != a {
+		var p Packed
+		if ok := p.Pack(&a); ok != fits || ok && p.Amount() != a {
 			t.Errorf("%s: fits %v, unpacked %v", text, ok, p.Amount())
 		}
 	}

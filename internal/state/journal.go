@@ -77,11 +77,8 @@ type accountBefore struct {
 }
 
 func (b *accountBefore) pack(h *holdings) {
-	var ok [3]bool
-	b.total, ok[0] = h.total.Pack()
-	b.held, ok[1] = h.held.Pack()
-	b.odd, ok[2] = h.odd.Pack()
-	if b.flags, b.wide = h.flags, nil; ok != [3]bool{true, true, true} {
+	b.flags, b.wide = h.flags, nil
+	if !b.total.Pack(&h.total) || !b.held.Pack(&h.held) || !b.odd.Pack(&h.odd) {
 		wide := *h
 		b.wide = &wide
 	}
@@ -109,13 +106,9 @@ type orderBefore struct {
 }
 
 func (b *orderBefore) pack(p *progress) {
-	var ok [5]bool
-	b.remain, ok[0] = p.remain.Pack()
-	b.frozen, ok[1] = p.frozen.Pack()
-	b.finishedBase, ok[2] = p.finishedBase.Pack()
-	b.finishedQuote, ok[3] = p.finishedQuote.Pack()
-	b.finishedFee, ok[4] = p.finishedFee.Pack()
-	if b.updateTime, b.wide = p.updateTime, nil; ok != [5]bool{true, true, true, true, true} {
+	b.updateTime, b.wide = p.updateTime, nil
+	if !b.remain.Pack(&p.remain) || !b.frozen.Pack(&p.frozen) ||
+		!b.finishedBase.Pack(&p.finishedBase) || !b.finishedQuote.Pack(&p.finishedQuote) || !b.finishedFee.Pack(&p.finishedFee) {
 		wide := *p
 		b.wide = &wide
 	}
