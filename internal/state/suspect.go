@@ -159,9 +159,8 @@ func (s *State) runAround(at uint64) (q *question, first uint64) {
 		}
 	}
 	q.now = answer{uint8(len(q.ops)), uint8(len(q.ops))}
-	accounts := func(e *entry) uint64 { return e.accounts }
-	from, _ := s.span(first, accounts, 0)
-	_, to := s.span(behind-1, accounts, s.journal.accounts.head)
+	from := r.at(first).accounts
+	_, to := s.span(behind-1, func(e *entry) uint64 { return e.accounts }, s.journal.accounts.head)
 	s.doubtSlots(q, func(slot int32) *holdings { return s.holdingsBefore(from, slot) })
 	// What was learned in one of them about another crash counts as known before.
 	did, _ := q.run(q.now)
@@ -248,16 +247,11 @@ func (s *State) doubtAt(at uint64) doubt {
 	e := j.records.at(at)
 	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words), fails: s.failsOf(at)}
 	if d.kind == stepPayment && len(d.fails) > 0 {
-		from, to := s.span(at, func(e *entry) uint64 { return e.accounts }, j.accounts.head)
-		for i := from; i < to; i++ {
-			if b := j.accounts.at(i); b.slot == d.slot {
-				h := b.holdings()
-				was := tally{h.available(), h.frozen()}
-				t := was
-				d.believe(&t)
-				d.off = tally{t.available.Sub(was.available).Sub(d.change), t.frozen.Sub(was.frozen)}
-			}
-		}
+		h := s.holdingsBefore(e.accounts, d.slot)
+		was := tally{h.available(), h.frozen()}
+		t := was
+		d.believe(&t)
+		d.off = tally{t.available.Sub(was.available).Sub(d.change), t.frozen.Sub(was.frozen)}
 	}
 	from, to := s.span(at, func(e *entry) uint64 { return e.lives }, j.lives.head)
 	for i := from; i < to; i++ {
