@@ -14,4 +14,4 @@ func (p *Packed) Pack(a *Amount) (ok bool) {
 }
 
 // Amount is what was packed.
-func (p Packed) Amount() Amount { return Amount{hi: uint64(p.hi), lo: p.lo, form: p.form} }
+func (p *Packed) Amount() Amount { return Amount{hi: uint64(p.hi), lo: p.lo, form: p.form} }
