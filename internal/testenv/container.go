@@ -36,6 +36,11 @@ const (
 func inContainer(s service) (address string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), containerTimeout)
 	defer cancel()
+	// The library's reaper would remove, after this run, what later ones use as
+	// well, and its connection is a goroutine that the tests would find leaking.
+	if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
+		return "", err
+	}
 	if err := dockerAnswers(ctx); err != nil {
 		return "", fmt.Errorf("%s in a container: no Docker engine: %w", s.name, err)
 	}
@@ -94,7 +99,9 @@ func lockContainers() (unlock func(), err error) {
 }
 
 // containKafka publishes a port chosen beforehand, because a broker has to
-// advertise the address that its clients reach it at.
+// advertise the address that its clients reach it at. Nothing listens on that
+// port inside the container, where the broker is a client of its own in
+// transactions: it reaches itself by another listener.
 func containKafka(ctx context.Context) (string, error) {
 	port, err := freePort(1)
 	if err != nil {
@@ -106,8 +113,10 @@ func containKafka(ctx context.Context) (string, error) {
 			"KAFKA_PROCESS_ROLES":                            "broker,controller",
 			"KAFKA_CONTROLLER_QUORUM_VOTERS":                 "1@localhost:9093",
 			"KAFKA_CONTROLLER_LISTENER_NAMES":                "CONTROLLER",
-			"KAFKA_LISTENERS":                                "PLAINTEXT://:9092,CONTROLLER://localhost:9093",
-			"KAFKA_ADVERTISED_LISTENERS":                     "PLAINTEXT://127.0.0.1:" + strconv.Itoa(port),
+			"KAFKA_LISTENERS":                                "PLAINTEXT://:9092,INTERNAL://localhost:9094,CONTROLLER://localhost:9093",
+			"KAFKA_ADVERTISED_LISTENERS":                     "PLAINTEXT://127.0.0.1:" + strconv.Itoa(port) + ",INTERNAL://localhost:9094",
+			"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP":           "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+			"KAFKA_INTER_BROKER_LISTENER_NAME":               "INTERNAL",
 			"KAFKA_AUTO_CREATE_TOPICS_ENABLE":                "false",
 			"KAFKA_MESSAGE_MAX_BYTES":                        "12582912",
 			"KAFKA_REPLICA_FETCH_MAX_BYTES":                  "12582912",
