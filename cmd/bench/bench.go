@@ -63,38 +63,31 @@ func (b *bench) measure(ctx context.Context) error {
 	if b.profile != "" {
 		return b.profiles(ctx)
 	}
-	limit, csv := contest{}, contest{single: true}
+	daemon, limit, csv := contest{}, contest{}, contest{single: true}
 	rounds := b.rounds
 	if b.skipped("daemon") {
 		rounds = 0
 	}
 	for round := range rounds {
-		database, err := b.runDaemon(ctx, round == 0)
-		if err != nil {
-			return err
-		}
-		if round == 0 && !b.skipped("psql") {
-			if err := b.exportCSV(ctx, database); err != nil {
+		for i, n := range daemon.candidates(min(2, b.workers), b.workers) {
+			if err := daemon.add(n, func() (float64, error) { return b.runDaemon(ctx, n, round == 0 && i == 0) }); err != nil {
 				return err
 			}
 		}
-		if err := b.drop(ctx, database); err != nil {
-			return err
-		}
 		if !b.skipped("plain") {
-			if err := b.runPlain(ctx); err != nil {
+			if err := b.runPlain(ctx, daemon.best()); err != nil {
 				return err
 			}
 		}
 		if !b.skipped("limit") {
-			for _, n := range limit.candidates(b.connections) {
+			for _, n := range limit.candidates(1, b.connections) {
 				if err := limit.add(n, func() (float64, error) { return b.runLimit(ctx, n) }); err != nil {
 					return err
 				}
 			}
 		}
 		if !b.skipped("psql") {
-			for _, n := range csv.candidates(b.connections) {
+			for _, n := range csv.candidates(1, b.connections) {
 				if err := csv.add(n, func() (float64, error) { return b.runCSV(ctx, n) }); err != nil {
 					return err
 				}
@@ -106,7 +99,8 @@ func (b *bench) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	b.report.Limit, b.report.PSQL = limit.figures(b.total), csv.figures(b.total)
+	b.report.Daemon = slices.DeleteFunc(b.report.Daemon, func(f daemonFigures) bool { return f.Workers != daemon.best() })
+	b.report.Workers, b.report.Limit, b.report.PSQL = daemon.figures(b.total), limit.figures(b.total), csv.figures(b.total)
 	if b.skipped("latency") {
 		return nil
 	}

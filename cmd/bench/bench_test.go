@@ -27,7 +27,7 @@ func TestMedian(t *testing.T) {
 
 func TestContestRepeatsTheBest(t *testing.T) {
 	var c contest
-	if got := c.candidates(3); !slices.Equal(got, []int{1, 2, 3}) {
+	if got := c.candidates(1, 3); !slices.Equal(got, []int{1, 2, 3}) {
 		t.Fatalf("first round %v, want all numbers of connections", got)
 	}
 	for n, seconds := range []float64{4, 2, 3} {
@@ -35,11 +35,11 @@ func TestContestRepeatsTheBest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := c.candidates(3); !slices.Equal(got, []int{2}) {
+	if got := c.candidates(1, 3); !slices.Equal(got, []int{2}) {
 		t.Fatalf("second round %v, want the fastest", got)
 	}
 	c.single = true
-	if got := c.candidates(3); !slices.Equal(got, []int{1, 2}) {
+	if got := c.candidates(1, 3); !slices.Equal(got, []int{1, 2}) {
 		t.Fatalf("second round %v, want one and the fastest", got)
 	}
 	if f := c.figures(100); f.Single != 25 || f.Connections != 2 || f.Best != 50 || f.ByConnections[1] != 25 {

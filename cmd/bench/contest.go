@@ -2,24 +2,25 @@ package main
 
 import "slices"
 
-// contest finds out with how many connections something is fastest: the first
-// round tries all numbers, the others repeat the best.
+// contest finds out with how many connections something is fastest, which the
+// daemon has one of for each worker: the first round tries all numbers, the others
+// repeat the best.
 type contest struct {
 	single bool // one connection is of interest by itself, hence repeated too
 
 	times map[int][]float64 // seconds, by connections
 }
 
-func (c *contest) candidates(most int) []int {
+func (c *contest) candidates(least, most int) []int {
 	if len(c.times) > 0 {
 		if c.single {
 			return slices.Compact([]int{1, c.best()})
 		}
 		return []int{c.best()}
 	}
-	list := make([]int, most)
-	for i := range list {
-		list[i] = i + 1
+	var list []int
+	for n := least; n <= most; n++ {
+		list = append(list, n)
 	}
 	return list
 }
@@ -64,7 +65,9 @@ func (c *contest) figures(records int64) *contestFigures {
 	for n, times := range c.times {
 		f.ByConnections[n] = float64(records) / slices.Min(times)
 	}
-	f.Single, f.BestSingle = float64(records)/median(c.times[1]), f.ByConnections[1]
+	if single := c.times[1]; len(single) > 0 {
+		f.Single, f.BestSingle = float64(records)/median(single), f.ByConnections[1]
+	}
 	f.Best = f.ByConnections[f.Connections]
 	f.Median = float64(records) / median(c.times[f.Connections])
 	return f

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // daemonFigures are those of one run of the daemon.
 type daemonFigures struct {
+	Workers         int     `json:"workers"`
 	Seconds         float64 `json:"seconds"`          // from the process's start to the commit of the last record
 	AssignedSeconds float64 `json:"assigned_seconds"` // of those, from the partitions' assignment on
 	DaemonCPU       float64 `json:"daemon_cpu_seconds"`
@@ -41,34 +43,39 @@ func untilNextLook(stored, total int64) time.Duration {
 	return 5 * time.Millisecond
 }
 
-// runDaemon has `persistor run` drain the backlog into a fresh database, whose
-// URL it returns.
-func (b *bench) runDaemon(ctx context.Context, verify bool) (database string, err error) {
-	if database, err = b.database(ctx); err != nil {
-		return "", err
-	}
-	f, err := b.drain(ctx, database)
+// runDaemon has `persistor run` drain the backlog into a fresh database. The first
+// run is audited, and what psql is to copy is made of it.
+func (b *bench) runDaemon(ctx context.Context, workers int, first bool) (seconds float64, err error) {
+	database, err := b.database(ctx)
 	if err != nil {
-		return "", err
+		return 0, err
+	}
+	f, err := b.drain(ctx, database, workers)
+	if err != nil {
+		return 0, err
 	}
 	b.report.Daemon = append(b.report.Daemon, f)
-	if !verify {
-		return database, nil
+	if first {
+		if out, err := b.program(ctx, database, "persistor", "verify").CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("persistor verify finds fault with the run: %w: %s", err, out)
+		}
 	}
-	if out, err := b.program(ctx, database, "persistor", "verify").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("persistor verify finds fault with the run: %w: %s", err, out)
+	if first && !b.skipped("psql") {
+		if err := b.exportCSV(ctx, database); err != nil {
+			return 0, err
+		}
 	}
-	return database, nil
+	return f.Seconds, b.drop(ctx, database)
 }
 
 // runPlain has it do without the archive and the state of unifyevents.
-func (b *bench) runPlain(ctx context.Context) error {
+func (b *bench) runPlain(ctx context.Context, workers int) error {
 	database, err := b.database(ctx)
 	if err != nil {
 		return err
 	}
 	archived := b.archived
-	f, err := b.drain(ctx, database, "--event-log=false")
+	f, err := b.drain(ctx, database, workers, "--event-log=false")
 	if err != nil {
 		return err
 	}
@@ -77,7 +84,8 @@ func (b *bench) runPlain(ctx context.Context) error {
 }
 
 // drain runs the daemon until all of the backlog is in the database.
-func (b *bench) drain(ctx context.Context, database string, args ...string) (f daemonFigures, err error) {
+func (b *bench) drain(ctx context.Context, database string, workers int, args ...string) (f daemonFigures, err error) {
+	args = append(args, "--workers="+strconv.Itoa(workers))
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
 		return f, err
@@ -104,6 +112,7 @@ func (b *bench) drain(ctx context.Context, database string, args ...string) (f d
 	}
 	end := time.Now()
 	f = daemonFigures{
+		Workers:   workers,
 		Seconds:   end.Sub(d.started).Seconds(),
 		DaemonCPU: cpuSeconds(d.cmd.Process.Pid), BrokerCPU: cpuSeconds(b.broker) - brokerBefore,
 		PeakMemory: peakMemory(d.cmd.Process.Pid), Load: loadAverage(),

@@ -21,6 +21,7 @@ type options struct {
 	records     int
 	rounds      int
 	connections int
+	workers     int
 	big         int
 	bigBytes    int
 	rate        int
@@ -48,6 +49,7 @@ func run(ctx context.Context) error {
 	flags.IntVar(&o.records, "records", 2_000_000, "records of the backlog")
 	flags.IntVar(&o.rounds, "rounds", 3, "times that daemon, limit and psql are measured in turn")
 	flags.IntVar(&o.connections, "connections", 4, "the limit and psql are tried with 1 to so many connections")
+	flags.IntVar(&o.workers, "workers", 3, "the daemon is tried with 2 to so many workers")
 	flags.IntVar(&o.big, "big", 0, "further records of -big-bytes in the backlog, half of them rejects")
 	flags.IntVar(&o.bigBytes, "big-bytes", 10<<20-4096, "size of each of those")
 	flags.IntVar(&o.rate, "rate", 5000, "records per second of the latency run")
@@ -63,8 +65,8 @@ func run(ctx context.Context) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if o.records < 1 || o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.csvRows < 1 {
-		return errors.New("-records, -rounds, -connections, -rate and -csv-rows must be positive")
+	if o.records < 1 || o.rounds < 1 || o.connections < 1 || o.workers < 1 || o.rate < 1 || o.csvRows < 1 {
+		return errors.New("-records, -rounds, -connections, -workers, -rate and -csv-rows must be positive")
 	}
 	b, err := prepare(ctx, o)
 	if err != nil {

@@ -25,7 +25,8 @@ type report struct {
 	Command    string `json:"command"`
 
 	Records  int64           `json:"records"`
-	Daemon   []daemonFigures `json:"daemon"`
+	Daemon   []daemonFigures `json:"daemon"` // with the number of workers that is fastest
+	Workers  *contestFigures `json:"daemon_by_workers,omitempty"`
 	Plain    []daemonFigures `json:"daemon_without_event_log"`
 	Limit    *contestFigures `json:"limit,omitempty"`
 	PSQL     *contestFigures `json:"psql,omitempty"`
@@ -60,7 +61,7 @@ func (r *report) print(w io.Writer) {
 		if r.Limit != nil {
 			line(fmt.Sprintf("(a) limit, %d connections", r.Limit.Connections), r.Limit.Median, r.Limit.Best)
 		}
-		line("(b) persistor run, from its start", median(rates), slices.Max(rates))
+		line(fmt.Sprintf("(b) persistor run, %d workers, from its start", r.Daemon[0].Workers), median(rates), slices.Max(rates))
 		line("(b) persistor run, from assignment", median(assigned), slices.Max(assigned))
 		if r.PSQL != nil {
 			line("(c) psql \\copy of CSV", r.PSQL.Single, r.PSQL.BestSingle)
@@ -90,11 +91,11 @@ func (r *report) print(w io.Writer) {
 		for _, c := range []struct {
 			name string
 			f    *contestFigures
-		}{{"limit", r.Limit}, {"psql", r.PSQL}} {
+		}{{"daemon by workers", r.Workers}, {"limit by connections", r.Limit}, {"psql by connections", r.PSQL}} {
 			if c.f == nil {
 				continue
 			}
-			fmt.Fprintf(w, "%s by connections:", c.name)
+			fmt.Fprintf(w, "%s:", c.name)
 			for _, n := range slices.Sorted(maps.Keys(c.f.ByConnections)) {
 				fmt.Fprintf(w, "  %d: %.0f", n, c.f.ByConnections[n])
 			}
