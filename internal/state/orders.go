@@ -297,10 +297,7 @@ func (s *State) finish(e *event.Order) {
 	}
 	s.timeTaker(e)
 	s.op.ended = s.op.ended || taking
-	// Its own progress stays as it is, and so needs not be kept: an undo only has to
-	// open it again.
-	s.hold(o.holds(), o.frozen.Neg())
-	s.remove(o)
+	s.close(o)
 }
 
 // finishUnknown is the end of an order that is not open. Before 2021-06 that is

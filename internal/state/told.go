@@ -102,9 +102,10 @@ func (s *State) vanish(o *order, because string) {
 	s.close(o)
 }
 
-// close releases what an order has frozen, and takes it away.
+// close releases what an order has frozen, and takes it away. The order's own
+// progress stays as it is, and so needs not be kept: an undo only has to open it
+// again.
 func (s *State) close(o *order) {
-	s.keepOrder(o)
-	s.holdFor(o, amount.Amount{})
+	s.hold(o.holds(), o.frozen.Neg())
 	s.remove(o)
 }
