@@ -91,7 +91,7 @@ func withDatabaseHint(c *call, err error) error {
 		if !unreachable {
 			break
 		}
-		hint = "; is it up, and is PERSISTOR_DATABASE_URL right?"
+		hint = "; is it up, and is PERSISTOR_DATABASE_URL right, its sslmode too?"
 	}
 	return fmt.Errorf("%s: %w%s", c.config.Database.Target(), err, hint)
 }

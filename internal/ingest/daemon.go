@@ -93,7 +93,7 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 		Options: o, log: log, transport: transport, dialer: dialer,
 		kafka:        fetch.NewClient(transport, o.Kafka.Addr()),
 		kafkaLink:    newLink("Kafka", strings.Join(o.Kafka.Brokers, ","), "is it up, and are PERSISTOR_KAFKA_BROKERS and the TLS and SASL settings right?", log),
-		databaseLink: newLink("the database", o.DatabaseTarget, "is it up, has it room on its disk, may our role still connect?", log),
+		databaseLink: newLink("the database", o.DatabaseTarget, "is it up, is PERSISTOR_DATABASE_URL right, its sslmode too, has the disk room, may our role still connect?", log),
 		started:      time.Now(),
 		group:        httpserver.Group{ID: o.Consumer.GroupID, State: "joining"},
 	}
