@@ -143,11 +143,9 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 			s.markets[o.market].books[o.side].insert(o)
 		}
 		o.doubted = true
-	case !alive && o != nil:
-		s.keepOrder(o)
+	case !alive && o != nil: // as close does it, but what it held is odd from now on
 		account := s.touch(o.holds())
 		account.held, account.odd = account.held.Sub(o.frozen), account.odd.Add(o.frozen)
-		o.frozen = amount.Amount{}
 		s.remove(o)
 	}
 }
