@@ -99,7 +99,6 @@ func (b *bench) measure(ctx context.Context) error {
 			return err
 		}
 	}
-	b.report.Daemon = slices.DeleteFunc(b.report.Daemon, func(f daemonFigures) bool { return f.Workers != daemon.best() })
 	b.report.Workers, b.report.Limit, b.report.PSQL = daemon.figures(b.total), limit.figures(b.total), csv.figures(b.total)
 	if b.skipped("latency") {
 		return nil

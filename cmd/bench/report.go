@@ -25,7 +25,7 @@ type report struct {
 	Command    string `json:"command"`
 
 	Records  int64           `json:"records"`
-	Daemon   []daemonFigures `json:"daemon"` // with the number of workers that is fastest
+	Daemon   []daemonFigures `json:"daemon"`
 	Workers  *contestFigures `json:"daemon_by_workers,omitempty"`
 	Plain    []daemonFigures `json:"daemon_without_event_log"`
 	Limit    *contestFigures `json:"limit,omitempty"`
@@ -61,7 +61,7 @@ func (r *report) print(w io.Writer) {
 		if r.Limit != nil {
 			line(fmt.Sprintf("(a) limit, %d connections", r.Limit.Connections), r.Limit.Median, r.Limit.Best)
 		}
-		line(fmt.Sprintf("(b) persistor run, %d workers, from its start", r.Daemon[0].Workers), median(rates), slices.Max(rates))
+		line(fmt.Sprintf("(b) persistor run, %d workers, from its start", r.Workers.Connections), median(rates), slices.Max(rates))
 		line("(b) persistor run, from assignment", median(assigned), slices.Max(assigned))
 		if r.PSQL != nil {
 			line("(c) psql \\copy of CSV", r.PSQL.Single, r.PSQL.BestSingle)
@@ -85,8 +85,8 @@ func (r *report) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 		for _, d := range r.Daemon {
-			fmt.Fprintf(w, "daemon: %6.2f s; CPU s per million records: daemon %.2f, its sessions %.2f, Kafka %.2f, others %.2f; peak memory %d MiB; load %s\n",
-				d.Seconds, d.DaemonCPU/million, d.DatabaseCPU/million, d.BrokerCPU/million, d.OtherCPU/million, d.PeakMemory>>20, d.Load)
+			fmt.Fprintf(w, "%d workers: %6.2f s; CPU s per million records: daemon %.2f, its sessions %.2f, Kafka %.2f, others %.2f; peak memory %d MiB; load %s\n",
+				d.Workers, d.Seconds, d.DaemonCPU/million, d.DatabaseCPU/million, d.BrokerCPU/million, d.OtherCPU/million, d.PeakMemory>>20, d.Load)
 		}
 		for _, c := range []struct {
 			name string
@@ -115,13 +115,14 @@ func (r *report) print(w io.Writer) {
 	}
 }
 
-// rates are the daemon's records per second, from its start and from the
-// assignment of its partitions.
+// rates are the daemon's records per second with the number of workers that is
+// fastest, from its start and from the assignment of its partitions.
 func (r *report) rates() (fromStart, fromAssignment []float64) {
-	for _, d := range r.Daemon {
+	fastest := slices.DeleteFunc(slices.Clone(r.Daemon), func(d daemonFigures) bool { return d.Workers != r.Workers.Connections })
+	for _, d := range fastest {
 		fromAssignment = append(fromAssignment, float64(r.Records)/d.AssignedSeconds)
 	}
-	return r.rate(r.Daemon), fromAssignment
+	return r.rate(fastest), fromAssignment
 }
 
 // rate is the runs' records per second, from the daemon's start.
