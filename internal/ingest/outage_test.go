@@ -202,12 +202,14 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	address.User = url.User(role)
 	p := s.Start(grace, "PERSISTOR_DATABASE_URL="+address.String())
-	s.until("it is ready", func() bool { status, _ := p.Ready(); return status == http.StatusOK })
+	// Ready comes before its first session: there must be one to terminate.
+	s.Produce(transfers(0, 30)...)
+	s.WaitDrained(patience)
 	s.endure(p, outage{"too many connections", func() {
 		s.exec("ALTER ROLE " + role + " CONNECTION LIMIT 0")
 		s.terminate()
 	}, func() { s.exec("ALTER ROLE " + role + " CONNECTION LIMIT -1") }, "53300"},
-		func() { s.Produce(transfers(0, 30)...) }, func() { s.WaitDrained(patience) })
+		func() { s.Produce(transfers(30, 30)...) }, func() { s.WaitDrained(patience) })
 	s.account()
 	s.noRejects()
 }
