@@ -101,10 +101,7 @@ func (s *State) Gap(first, last int64, reason string) {
 // forgetJournal ends what can be undone, where a new time begins; nor can any
 // question be answered any more.
 func (s *State) forgetJournal() {
-	for s.journal.records.len() > 0 {
-		s.forgetOldest()
-	}
-	s.journal.trim()
+	s.forgetOldest(s.journal.records.len())
 	s.setQuestions(nil)
 }
 

@@ -5,11 +5,12 @@ import (
 	"github.com/thaliumx/persistor/internal/event"
 )
 
-// journalRecords is how many records can be undone. It is part of the rules: a
-// rewind that reaches further back is handled otherwise, so two readers agree
-// only if their journals are equally long. An engine that loses its operation
-// log loses what its queue of 1,000 operations and four writers held (wire 5);
-// this is some 7,500 operations of the usual mix.
+// journalRecords is how many records can be undone, and up to a chunk more: the
+// oldest are forgotten by chunks, since to look at one alone is to wait for memory.
+// It is part of the rules: a rewind that reaches further back is handled otherwise,
+// so two readers agree only if their journals are equally long. An engine that
+// loses its operation log loses what its queue of 1,000 operations and four writers
+// held (wire 5); this is some 7,500 operations of the usual mix.
 const journalRecords = 16384
 
 // journal holds what the newest records changed, as it was before. Its records
@@ -133,13 +134,13 @@ type life struct {
 	o  *order // nil for a beginning
 }
 
-// begin opens the entry of the next record, and drops the oldest if there are
+// begin opens the entry of the next record, and forgets the oldest if there are
 // too many.
 func (s *State) begin(kind step, id int64, mark uint64) {
 	j := &s.journal
 	s.serial++
-	if j.records.len() == journalRecords {
-		s.forgetOldest()
+	if j.records.len() == journalRecords+chunk {
+		s.forgetOldest(chunk)
 	}
 	follow := uint8(0)
 	if s.ordersFollow {
@@ -155,35 +156,26 @@ func (s *State) begin(kind step, id int64, mark uint64) {
 	e.lastOrder, e.lastTrade, e.follow = s.lastOrder, s.lastTrade, follow
 }
 
-func (s *State) forgetOldest() {
+// forgetOldest ends what can be undone of the n oldest records.
+func (s *State) forgetOldest(n int) {
 	j := &s.journal
-	j.records.drop()
-	lives := j.lives.head
+	j.records.dropTo(j.records.tail + uint64(n))
+	oldest := &entry{accounts: j.accounts.head, orders: j.orders.head, lives: j.lives.head,
+		money: j.money.head, words: j.words.head, fails: j.fails.head}
 	if j.records.len() > 0 {
-		lives = j.records.at(j.records.tail).lives
+		oldest = j.records.at(j.records.tail)
 	}
-	for ; j.lives.tail < lives; j.lives.drop() {
-		if l := j.lives.at(j.lives.tail); l.o != nil {
+	for i := j.lives.tail; i < oldest.lives; i++ {
+		if l := j.lives.at(i); l.o != nil {
 			s.reuse(l.o)
 		}
 	}
-	if j.records.tail%chunk == 0 {
-		j.trim()
-	}
-}
-
-// trim forgets what no record has any more. Doing it for each record would cost
-// more than the room it gives back.
-func (j *journal) trim() {
-	e := &entry{accounts: j.accounts.head, orders: j.orders.head, money: j.money.head, words: j.words.head, fails: j.fails.head}
-	if j.records.len() > 0 {
-		e = j.records.at(j.records.tail)
-	}
-	j.accounts.dropTo(e.accounts)
-	j.orders.dropTo(e.orders)
-	j.money.dropTo(e.money)
-	j.words.dropTo(e.words)
-	j.fails.dropTo(e.fails)
+	j.lives.dropTo(oldest.lives)
+	j.accounts.dropTo(oldest.accounts)
+	j.orders.dropTo(oldest.orders)
+	j.money.dropTo(oldest.money)
+	j.words.dropTo(oldest.words)
+	j.fails.dropTo(oldest.fails)
 }
 
 // keepAccount keeps what an account was before the record, once.
@@ -243,10 +235,8 @@ func (r *ring[T]) next() *T {
 
 func (r *ring[T]) push(v T) { *r.next() = v }
 
-// drop forgets the oldest; what it was is overwritten some time.
-func (r *ring[T]) drop() { r.dropTo(r.tail + 1) }
-
-// dropTo forgets what is older. A chunk that has nothing left becomes the last one.
+// dropTo forgets what is older; what it was is overwritten some time. A chunk that
+// has nothing left becomes the last one.
 func (r *ring[T]) dropTo(tail uint64) {
 	r.tail = max(r.tail, tail)
 	for ; r.first < r.tail/chunk && len(r.chunks) > 0; r.first++ {

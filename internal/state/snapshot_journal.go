@@ -21,7 +21,6 @@ func codeRing[T any](c *codec, r *ring[T], each func(*T)) {
 
 func (s *State) codeJournal(c *codec) {
 	j := &s.journal
-	j.trim()
 	codeRing(c, &j.accounts, func(b *accountBefore) {
 		c.index(&b.slot, len(s.accounts))
 		h := b.holdings()
@@ -57,7 +56,7 @@ func (s *State) codeJournal(c *codec) {
 	}
 	codeRing(c, &j.records, func(e *entry) {
 		s.codeEntry(c, e, &at)
-		if j.records.len() == journalRecords && c.reading {
+		if j.records.len() == journalRecords+chunk && c.reading {
 			c.fail()
 		}
 	})
