@@ -124,6 +124,28 @@ func (b *bench) database(ctx context.Context) (string, error) {
 	return target.String(), b.checkpoint(ctx)
 }
 
+// contest is a database whose tables autovacuum leaves alone. It takes a second of
+// CPU of whichever run it meets, once a minute, which was mostly the daemon's.
+func (b *bench) contest(ctx context.Context) (string, error) {
+	database, err := b.database(ctx)
+	if err != nil {
+		return "", err
+	}
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	// Chunks inherit it from their hypertable.
+	_, err = conn.Exec(ctx, `DO $$
+		DECLARE t regclass; BEGIN
+			FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'dingir'::regnamespace AND relkind = 'r' LOOP
+				EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', t);
+			END LOOP;
+		END $$`)
+	return database, err
+}
+
 // checkpoint writes out what earlier runs left dirty, so that the next does not
 // pay for it.
 func (b *bench) checkpoint(ctx context.Context) error { return b.onServer(ctx, "CHECKPOINT") }
