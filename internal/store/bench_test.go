@@ -64,10 +64,11 @@ func BenchmarkSegment(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if i%20_000 == 0 && i > 0 {
-			if err := s.zw.Close(); err != nil {
+			done, err := s.close()
+			if err != nil {
 				b.Fatal(err)
 			}
-			compressed += s.out.Len()
+			compressed += len(done.Data)
 			s.reset()
 		}
 		v := values[i%len(values)]

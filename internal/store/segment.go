@@ -32,7 +32,7 @@ type segment struct {
 	zw                         compressor // nil: S2
 	version                    byte
 	out                        bytes.Buffer
-	record                     []byte
+	block                      []byte // what is to be compressed next
 	log                        Log
 	records                    int
 	first, last                int64 // offsets
@@ -44,12 +44,20 @@ type compressor interface {
 	Reset(to io.Writer)
 }
 
+// segmentBlock is how much is compressed at once: it fits a core's cache, and leaves
+// 12.7 % of the engine's bytes, where 1 MiB leaves 12.2 %.
+const segmentBlock = 256 << 10
+
+// reset does not remember how large one unusually big record was.
 func (s *segment) reset() {
 	if s.out.Cap() > 16<<20 {
 		s.out = bytes.Buffer{}
 	}
+	if cap(s.block) > 4*segmentBlock {
+		s.block = nil
+	}
 	s.out.Reset()
-	s.records = 0
+	s.block, s.records = s.block[:0], 0
 }
 
 func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) error {
@@ -58,20 +66,26 @@ func (s *segment) add(log Log, offset, at int64, key, value, headers []byte) err
 		s.log = log
 		s.first, s.last, s.previous, s.earliest, s.latest = offset, offset, 0, at, at
 	}
-	r := binary.AppendUvarint(s.record[:0], uint64(offset-s.last))
-	r = binary.AppendVarint(r, at-s.previous)
-	r = append(appendLength(r, key), key...)
-	r = append(appendLength(r, value), value...)
-	r = append(binary.AppendUvarint(r, uint64(len(headers))), headers...)
-	if s.record = r; cap(r) > 1<<20 {
-		s.record = nil // one unusually big record must not be remembered
-	}
-	if _, err := s.zw.Write(r); err != nil {
-		return fmt.Errorf("compress the event log: %w", err)
-	}
+	b := binary.AppendUvarint(s.block, uint64(offset-s.last))
+	b = binary.AppendVarint(b, at-s.previous)
+	b = append(appendLength(b, key), key...)
+	b = append(appendLength(b, value), value...)
+	s.block = append(binary.AppendUvarint(b, uint64(len(headers))), headers...)
 	s.records++
 	s.last, s.previous = offset, at
 	s.earliest, s.latest = min(s.earliest, at), max(s.latest, at)
+	return s.compress(len(s.block) / segmentBlock * segmentBlock)
+}
+
+// compress compresses the first n bytes that wait for it.
+func (s *segment) compress(n int) error {
+	if n == 0 {
+		return nil
+	}
+	if _, err := s.zw.Write(s.block[:n]); err != nil {
+		return fmt.Errorf("compress the event log: %w", err)
+	}
+	s.block = s.block[:copy(s.block, s.block[n:])]
 	return nil
 }
 
@@ -82,8 +96,9 @@ func (s *segment) open() {
 	if s.zw == nil {
 		s.version = segmentS2
 		s.zw = s2.NewWriter(nil,
-			s2.WriterConcurrency(1),     // in the caller's time: no goroutines, no copies
-			s2.WriterBlockSize(256<<10)) // fits a core's cache; 12.7 % of the engine's bytes, 12.2 % with 1 MiB
+			s2.WriterConcurrency(1), // in the caller's time: no goroutines, no copies
+			s2.WriterFlushOnWrite(), // nor one in its own buffer
+			s2.WriterBlockSize(segmentBlock))
 	}
 	s.out.WriteByte(s.version)
 	s.zw.Reset(&s.out)
@@ -164,6 +179,9 @@ func SplitSegment(first int64, data []byte, offset int64) (below, others Segment
 func (s *segment) close() (Segment, error) {
 	if s.records == 0 {
 		return Segment{}, nil
+	}
+	if err := s.compress(len(s.block)); err != nil {
+		return Segment{}, err
 	}
 	if err := s.zw.Close(); err != nil {
 		return Segment{}, fmt.Errorf("compress the event log: %w", err)
