@@ -3,16 +3,22 @@ package main
 import "slices"
 
 // contest finds out with how many connections something is fastest, which the
-// daemon has one of for each worker: the first round tries all numbers, the others
+// daemon has one of for each worker: the first rounds try all numbers, the others
 // repeat the best.
 type contest struct {
 	single bool // one connection is of interest by itself, hence repeated too
 
-	times map[int][]float64 // seconds, by connections
+	rounds int
+	times  map[int][]float64 // seconds, by connections
 }
 
+// trials is how many rounds try all numbers: a single one is decided by how fast the
+// machine just was.
+const trials = 2
+
+// candidates are the numbers that the next round is to try.
 func (c *contest) candidates(least, most int) []int {
-	if len(c.times) > 0 {
+	if c.rounds++; c.rounds > trials {
 		if c.single {
 			return slices.Compact([]int{1, c.best()})
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -121,10 +122,11 @@ func TestReadSegmentRefusesDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.zw.Close(); err != nil {
+	closed, err := s.close()
+	if err != nil {
 		t.Fatal(err)
 	}
-	whole := s.out.Bytes()
+	whole := closed.Data
 	none := func(Archived) error { return nil }
 	if err := ReadSegment(100, whole, none); err != nil {
 		t.Fatal(err)
@@ -142,6 +144,41 @@ func TestReadSegmentRefusesDamage(t *testing.T) {
 		if err := ReadSegment(100, data, none); err == nil || !strings.Contains(err.Error(), "offset 100") {
 			t.Errorf("%s: %v, want an error that says where", name, err)
 		}
+	}
+}
+
+// Records that end where a block does, that fill several, and what is left over.
+func TestSegmentOfManyBlocks(t *testing.T) {
+	var s segment
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 3 {
+		var want []Archived
+		for i, size := range []int{0, 1, segmentBlock - 100, 90, segmentBlock, 3*segmentBlock + 17, 5, segmentBlock/2 - 8, segmentBlock / 2, 100} {
+			value := make([]byte, size)
+			for k := range value {
+				value[k] = byte(random.IntN(4))
+			}
+			a := Archived{Offset: int64(100 + i), Time: int64(i), Key: []byte("k"), Value: value, Headers: []byte{0}}
+			if err := s.add(Log{}, a.Offset, a.Time, a.Key, a.Value, a.Headers); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, a)
+		}
+		closed, err := s.close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ReadSegment(100, closed.Data, func(a Archived) error {
+			w := want[0]
+			if want = want[1:]; a.Offset != w.Offset || a.Time != w.Time || !bytes.Equal(a.Key, w.Key) || !bytes.Equal(a.Value, w.Value) {
+				t.Errorf("offset %d: %d bytes, want %d at offset %d", a.Offset, len(a.Value), len(w.Value), w.Offset)
+			}
+			return nil
+		})
+		if err != nil || len(want) != 0 {
+			t.Errorf("%d records are missing: %v", len(want), err)
+		}
+		s.reset()
 	}
 }
 
