@@ -39,14 +39,17 @@ type latencyFigures struct {
 }
 
 const (
-	// pace is how often records are sent; those of one pace go together, as the
-	// engine's producer lingers for 5 ms.
+	// pace is how often records are sent; those of one pace go together, and of each
+	// topic to one partition: the engine's producer lingers for 1 ms and keeps the
+	// partition of records without a key for 2 (wire format, section 1.1). Requests as
+	// small as that would take most of two cores for themselves.
 	pace = 5 * time.Millisecond
 	// probe is the pause between two looks at the ledger.
 	probe = 2 * time.Millisecond
-	// warmUp comes before the steady run and does not count: for some five seconds
-	// the broker's virtual machine compiles what the first produce requests need.
-	warmUp = 10 * time.Second
+	// warmUp comes before the steady run and does not count: the broker's virtual
+	// machine compiles what the first produce requests need. Right after its start
+	// that takes so much of two cores that they fall behind for some ten seconds.
+	warmUp = 20 * time.Second
 )
 
 // where is one partition.
@@ -187,14 +190,17 @@ func (b *bench) producePaced(ctx context.Context, expected *sync.Map) ([]sent, e
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for records := 0; time.Since(started) < warmUp+b.paced; {
-		pending := map[where][]kafka.Record{}
+		pending, kept := map[where][]kafka.Record{}, map[string]int{}
 		x.AdvanceTo(time.Now())
 		for float64(records) < time.Since(started).Seconds()*float64(b.rate) {
 			for _, m := range x.Step() {
 				topic := b.config.Kafka.TopicPrefix + m.Topic
-				w := where{topic, rand.IntN(counts[topic])}
-				if len(m.Key) > 0 {
-					w.partition = int(crc32.ChecksumIEEE(m.Key) % uint32(counts[topic]))
+				w := where{topic, int(crc32.ChecksumIEEE(m.Key) % uint32(counts[topic]))}
+				if len(m.Key) == 0 {
+					if _, ok := kept[topic]; !ok {
+						kept[topic] = rand.IntN(counts[topic])
+					}
+					w.partition = kept[topic]
 				}
 				pending[w] = append(pending[w], kafka.Record{Time: m.Time, Key: kafka.NewBytes(m.Key), Value: kafka.NewBytes(m.Value)})
 				records++
