@@ -169,7 +169,7 @@ func (s *State) narrow(w *ways, chosen int) {
 	if len(kept) == 0 {
 		return
 	}
-	w.q.answers = kept
+	s.narrowTo(w.q, kept)
 	if chosen != 0 || !slices.Contains(kept, w.q.now) {
 		s.answer(w.q, w.q.bestOf(these))
 	}

@@ -386,6 +386,48 @@ func TestLostRecords(t *testing.T) {
 	}
 }
 
+// What is in doubt follows from the open questions alone, as for a reader of a
+// snapshot, who knows nothing else.
+func TestDoubtsFollowFromTheQuestions(t *testing.T) {
+	marked, answered := 0, 0
+	for seed := range uint64(3) {
+		cfg := exchange.DefaultConfig()
+		cfg.Seed, cfg.CrashEvery, cfg.Forget, cfg.LoseUnify, cfg.AllowSelfTrade, cfg.SelfTransfers = seed, 120, 25, 8, true, 0.05
+		_, log := simulate(t, cfg, 2500)
+		s := newPlayer(New(0))
+		for n := range log {
+			s.play(t, log[:n+1])
+			slots := map[int32]bool{}
+			for _, q := range s.questions {
+				if !q.open() {
+					answered++
+					continue
+				}
+				for k := range q.slots {
+					slots[q.slots[k].slot] = true
+				}
+			}
+			for i := range s.accounts {
+				if a := &s.accounts[i]; a.doubted != slots[int32(i)] {
+					t.Fatalf("seed %d, offset %d: %s is doubted: %v", seed, n, s.nameOf(int32(i)), a.doubted)
+				} else if a.doubted {
+					marked++
+				}
+			}
+			for o := range s.orders.all() {
+				if o.doubted != s.isDoubted(o.id) {
+					t.Fatalf("seed %d, offset %d: order %d is doubted: %v", seed, n, o.id, o.doubted)
+				} else if o.doubted {
+					marked++
+				}
+			}
+		}
+	}
+	if marked == 0 || answered == 0 {
+		t.Errorf("%d in doubt, %d questions answered", marked, answered)
+	}
+}
+
 func TestSnapshotAndTailOverFaults(t *testing.T) {
 	for seed := range uint64(3) {
 		cfg := exchange.DefaultConfig()

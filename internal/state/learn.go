@@ -15,9 +15,6 @@ func (s *State) learnOrder(o *order, alive bool) bool {
 			allowed = s.keep(q, func(a answer) bool { return q.alive(a, id) == alive }) || allowed
 		}
 	}
-	if !allowed || alive {
-		o.doubted = false
-	}
 	s.closeAnswered()
 	return allowed && (s.orders.find(id) != nil) == alive
 }
@@ -34,11 +31,20 @@ func (s *State) keep(q *question, fits func(answer) bool) bool {
 	if len(kept) == 0 {
 		return false
 	}
-	q.answers = kept
+	s.narrowTo(q, kept)
 	if !slices.Contains(kept, q.now) {
 		s.answer(q, q.best())
 	}
 	return true
+}
+
+// narrowTo leaves a question these answers. With a single one nothing is in doubt
+// by it any more, which must show at once: a reader of a snapshot knows no earlier.
+func (s *State) narrowTo(q *question, answers []answer) {
+	was := q.open()
+	if q.answers = answers; was && !q.open() {
+		s.setQuestions(s.questions)
+	}
 }
 
 // answer changes the state over to another answer.
@@ -142,7 +148,6 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 		if o.rests() {
 			s.markets[o.market].books[o.side].insert(o)
 		}
-		o.doubted = true
 	case !alive && o != nil: // as close does it, but what it held is odd from now on
 		account := s.touch(o.holds())
 		account.held, account.odd = account.held.Sub(o.frozen), account.odd.Add(o.frozen)
@@ -163,15 +168,14 @@ func (s *State) doubtPassedOver(k *book, maker *order) {
 // returned finds an order that is open after all, although the state took it for
 // ended.
 func (s *State) returned(id int64) *order {
-	for i := len(s.questions) - 1; i >= 0; i-- {
-		q := s.questions[i]
-		if !q.doubts(id) || !s.keep(q, func(a answer) bool { return q.alive(a, id) }) {
-			continue
+	for _, q := range slices.Backward(s.questions) {
+		if q.doubts(id) && s.keep(q, func(a answer) bool { return q.alive(a, id) }) && s.orders.find(id) != nil {
+			break
 		}
-		s.closeAnswered()
-		if o := s.orders.find(id); o != nil {
-			return o
-		}
+	}
+	s.closeAnswered()
+	if o := s.orders.find(id); o != nil {
+		return o
 	}
 	if s.suspectOrder(id) {
 		return s.orders.find(id)

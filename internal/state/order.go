@@ -115,6 +115,7 @@ func (s *State) open(o *order, frozen amount.Amount) {
 func (s *State) insert(o *order) {
 	before := s.orders.newest
 	s.orders.add(o)
+	o.doubted = s.isDoubted(o.id)
 	if o.id <= before && s.changed.gone[o.id] {
 		delete(s.changed.gone, o.id)
 		o.written = true

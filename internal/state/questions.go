@@ -39,6 +39,11 @@ func (s *State) setQuestions(asked []*question) {
 	mark(true)
 }
 
+// isDoubted reports whether a question is open about an order.
+func (s *State) isDoubted(id int64) bool {
+	return slices.ContainsFunc(s.questions, func(q *question) bool { return q.open() && q.doubts(id) })
+}
+
 // silent reports whether no id showed the crash.
 func (q *question) silent() bool { return len(q.cuts) == 0 }
 

@@ -19,9 +19,10 @@ func (s *State) isRepeated(kind step, id int64, mark uint64) bool {
 	if !found || s.journal.records.at(i).mark != mark {
 		return false
 	}
-	s.begin(stepNone, 0, 0)
+	first := s.journal.records.at(i).offset
+	s.begin(stepNone, 0, 0) // which may forget it
 	if s.fail(repeated) {
-		s.example(repeated, "id "+strconv.FormatInt(id, 10), "once", "again, as at offset "+strconv.FormatInt(s.journal.records.at(i).offset, 10))
+		s.example(repeated, "id "+strconv.FormatInt(id, 10), "once", "again, as at offset "+strconv.FormatInt(first, 10))
 	}
 	return true
 }

@@ -194,6 +194,35 @@ func TestRepeatedRecords(t *testing.T) {
 	}
 }
 
+// A record that comes again is counted also where the journal forgets the first at
+// that very moment.
+func TestRepeatOfTheOldest(t *testing.T) {
+	_, log := simulate(t, exchange.DefaultConfig(), 10_000)
+	s := newPlayer(New(0))
+	r, n := &s.journal.records, journalRecords
+	for ; r.len() < journalRecords+chunk && n < len(log); n++ {
+		s.play(t, log[:n+1])
+	}
+	first := r.tail
+	for r.at(first).kind != stepPut {
+		first++
+	}
+	if r.len() != journalRecords+chunk || first >= r.tail+chunk {
+		t.Fatalf("the journal has %d records, the first PUT is at %d of %d", r.len(), first, r.tail)
+	}
+	offset := r.at(first).offset
+	s.play(t, append(log[:n:n], log[offset]))
+	if found := failures(s.State); len(found) != 1 || found["repeated"] != 1 {
+		t.Errorf("%v", found)
+	}
+	if got, want := s.checks[repeated].examples[0].Found, fmt.Sprintf("again, as at offset %d", offset); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if r.tail == 0 {
+		t.Error("nothing was forgotten")
+	}
+}
+
 // An engine whose tables were wiped begins again with id 1, which no journal
 // reaches back to.
 func TestRewindBeyondTheJournal(t *testing.T) {
