@@ -239,7 +239,8 @@ func (b *bench) producePaced(ctx context.Context, expected *sync.Map) ([]sent, e
 		<-tick.C
 	}
 	finish()
-	return list, group.Wait()
+	err = group.Wait()
+	return list, err
 }
 
 type batchToSend struct {

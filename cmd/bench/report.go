@@ -79,7 +79,7 @@ func (r *report) print(w io.Writer) {
 			ratio(fmt.Sprintf("b to %d psql at once", c.Connections), c.Median, c.Best)
 		}
 		if len(r.Plain) > 0 {
-			plain := r.rate(r.Plain)
+			plain := r.rate(r.fastest(r.Plain))
 			line("persistor run, no archive and no state", median(plain), slices.Max(plain))
 			fmt.Fprintf(w, "%-44s %12.2f %12.2f\n", "b to that", median(rates)/median(plain), slices.Max(rates)/slices.Max(plain))
 		}
@@ -118,11 +118,16 @@ func (r *report) print(w io.Writer) {
 // rates are the daemon's records per second with the number of workers that is
 // fastest, from its start and from the assignment of its partitions.
 func (r *report) rates() (fromStart, fromAssignment []float64) {
-	fastest := slices.DeleteFunc(slices.Clone(r.Daemon), func(d daemonFigures) bool { return d.Workers != r.Workers.Connections })
+	fastest := r.fastest(r.Daemon)
 	for _, d := range fastest {
 		fromAssignment = append(fromAssignment, float64(r.Records)/d.AssignedSeconds)
 	}
 	return r.rate(fastest), fromAssignment
+}
+
+// fastest are the runs with the number of workers that turned out to be fastest.
+func (r *report) fastest(runs []daemonFigures) []daemonFigures {
+	return slices.DeleteFunc(slices.Clone(runs), func(d daemonFigures) bool { return d.Workers != r.Workers.Connections })
 }
 
 // rate is the runs' records per second, from the daemon's start.
