@@ -124,9 +124,9 @@ func (b *bench) database(ctx context.Context) (string, error) {
 	return target.String(), b.checkpoint(ctx)
 }
 
-// contest is a database whose tables autovacuum leaves alone. It takes a second of
+// quietDatabase is one whose tables autovacuum leaves alone. It takes a second of
 // CPU of whichever run it meets, once a minute, which was mostly the daemon's.
-func (b *bench) contest(ctx context.Context) (string, error) {
+func (b *bench) quietDatabase(ctx context.Context) (string, error) {
 	database, err := b.database(ctx)
 	if err != nil {
 		return "", err

@@ -104,7 +104,7 @@ func (w *splitter) close() error {
 
 // runCSV has n psql processes copy the files into a fresh database.
 func (b *bench) runCSV(ctx context.Context, n int) (seconds float64, err error) {
-	database, err := b.contest(ctx)
+	database, err := b.quietDatabase(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -46,7 +46,7 @@ func untilNextLook(stored, total int64) time.Duration {
 // runDaemon has `persistor run` drain the backlog into a fresh database. The first
 // run is audited, and what psql is to copy is made of it.
 func (b *bench) runDaemon(ctx context.Context, workers int, first bool) (seconds float64, err error) {
-	database, err := b.contest(ctx)
+	database, err := b.quietDatabase(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +70,7 @@ func (b *bench) runDaemon(ctx context.Context, workers int, first bool) (seconds
 
 // runPlain has it do without the archive and the state of unifyevents.
 func (b *bench) runPlain(ctx context.Context, workers int) error {
-	database, err := b.contest(ctx)
+	database, err := b.quietDatabase(ctx)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ const maxBatchBytes = 8 << 20
 // read, decoded and encoded before the clock starts: what the database could
 // take if the daemon cost nothing.
 func (b *bench) runLimit(ctx context.Context, n int) (seconds float64, err error) {
-	database, err := b.contest(ctx)
+	database, err := b.quietDatabase(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -74,7 +74,7 @@ func (s *State) newOrder() *order {
 		o := s.spare[n-1]
 		s.spare = s.spare[:n-1]
 		o.frozen, o.kept = amount.Amount{}, 0
-		o.inBook, o.changed, o.written, o.doubted = false, false, false, false
+		o.inBook, o.changed, o.written = false, false, false
 		return o
 	}
 	return &order{}

@@ -319,6 +319,6 @@ func (s *State) failsOf(at uint64) (fails []check) {
 // copyOrder is an order by itself, for a question.
 func copyOrder(o *order) *order {
 	c := *o
-	c.inBook, c.changed, c.written, c.doubted = false, false, false, false
+	c.inBook, c.changed, c.written = false, false, false
 	return &c
 }
