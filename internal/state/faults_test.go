@@ -330,6 +330,29 @@ func TestOverlappingCrashes(t *testing.T) {
 	}
 }
 
+// A trade tells that an order's id is another user's by now, and then a crash undoes
+// it: the order that had the id is what it was, and not what the other one became.
+func TestAnIdThatTwoOrdersHaveInOneRecord(t *testing.T) {
+	inner := strings.TrimSuffix(strings.TrimPrefix(bid(1, 4, "3"), `orders {"event":"PUT","order":`), ",\"base\":\"ETH\",\"quote\":\"USDT\"}\n")
+	trade := `trades {"id":1,"timestamp":1631097290.0,"market":"ETH_USDT","base":"ETH","quote":"USDT","price":"3","amount":"0.5","quote_amount":"1.5",` +
+		`"ask_user_id":9,"ask_order_id":7,"ask_role":"MAKER","ask_fee":"0","bid_user_id":4,"bid_order_id":1,"bid_role":"TAKER","bid_fee":"0","ask_order":null,"bid_order":` + inner + "}\n"
+	p := newPlayer(New(0)).play(t, parse(deposited(3, "100", "100")+bid(1, 3, "10")+bid(2, 3, "20")+trade))
+	if o := p.orders.find(1); o == nil || o.user != 4 || o.finishedBase.IsZero() {
+		t.Fatalf("order 1 is %+v after the trade, want user 4's", o)
+	}
+	p.play(t, parse(deposited(3, "100", "100")+bid(1, 3, "10")+bid(2, 3, "20")+trade+bid(2, 5, "20")))
+	o := p.orders.find(1)
+	if o == nil || o.user != 3 || !o.finishedBase.IsZero() || o.frozen.String() != "10" {
+		t.Errorf("order 1 is %+v after the crash, want user 3's as it was", o)
+	}
+	for b := range p.Balances() {
+		if b.UserID == 3 && (b.Available.String() != "90" || b.Frozen.String() != "10") {
+			t.Errorf("user 3 has %s and %s frozen, want 90 and 10", b.Available, b.Frozen)
+		}
+	}
+	money(t, p.State)
+}
+
 // A debit that unifyevents is never told of shows when the engine next tells the
 // balance, and then is set right.
 func TestSelfTransfers(t *testing.T) {

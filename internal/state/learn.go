@@ -141,8 +141,7 @@ func (s *State) answerOrder(q *question, d *doubt, a answer) {
 	case alive && o == nil:
 		o = s.newOrder()
 		*o = *d.o
-		s.journal.lives.push(life{id: o.id})
-		s.insert(o)
+		s.begins(o)
 		account := s.touch(o.holds())
 		account.held, account.odd = account.held.Add(o.frozen), account.odd.Sub(o.frozen)
 		if o.rests() {

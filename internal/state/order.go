@@ -106,9 +106,16 @@ func (s *State) orderFrom(e *event.Order, market int32) *order {
 
 // open adds an order, with what it is to have frozen.
 func (s *State) open(o *order, frozen amount.Amount) {
-	s.journal.lives.push(life{id: o.id})
-	s.insert(o)
+	s.begins(o)
 	s.holdFor(o, frozen)
+}
+
+// begins adds an order that this record makes. What it was before is nothing: were
+// its progress kept, an undo would give it to the order that had the id until now.
+func (s *State) begins(o *order) {
+	s.journal.lives.push(life{id: o.id})
+	o.kept = s.serial
+	s.insert(o)
 }
 
 // insert puts an order among the open ones, not into a book.
