@@ -172,6 +172,9 @@ func (w *worker) fenced(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.batch.HoldsState() {
+		w.keeper.Committed()
+	}
 	w.count(ctx)
 	return nil
 }

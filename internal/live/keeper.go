@@ -138,12 +138,6 @@ func (k *Keeper) adopt(r *Restored, at history) {
 	k.show()
 }
 
-// Ready tells whether there is a state that Apply and Gap can be called on.
-func (k *Keeper) Ready() bool { return k.state != nil }
-
-// Next is the offset below which records are in the state already.
-func (k *Keeper) Next() int64 { return k.state.Next() }
-
 // Ahead tells whether the state holds records that were not committed.
 func (k *Keeper) Ahead() bool { return k.ahead }
 
@@ -242,8 +236,8 @@ func (k *Keeper) count() {
 		if n := c.Failed - k.failed[i]; n > 0 {
 			k.found(c.Name, n)
 			k.toTell[c.Name] += n
-			k.failed[i] = c.Failed
 		}
+		k.failed[i] = c.Failed // fewer, where a crash took some back
 	}
 	if len(k.toTell) == 0 || time.Since(k.toldLast) < tellMismatchesEvery {
 		return
