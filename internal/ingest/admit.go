@@ -59,6 +59,9 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	if err != nil {
 		return err
 	}
+	if found {
+		p.show(func(v *httpserver.Partition) { v.NextOffset = pos.Next })
+	}
 	// The ledger first: a commit in flight can then not be beyond these ends.
 	marks, err := w.kafka.Watermarks(ctx, cluster, []fetch.Want{want})
 	if err != nil {

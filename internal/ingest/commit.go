@@ -22,7 +22,7 @@ const unknownTries = 8
 // that it must not be.
 func (w *worker) commit(ctx context.Context) error {
 	delay := 50 * time.Millisecond
-	unknown := 0
+	unknown, locked := 0, 0
 	for {
 		w.beat()
 		start := time.Now()
@@ -41,18 +41,22 @@ func (w *worker) commit(ctx context.Context) error {
 			w.poison(bad)
 			return err
 		}
-		class := store.Classify(err)
-		if (class == store.Unknown || class == store.Fault) && len(w.batch.Progress()) > 1 {
-			return w.isolate(err)
-		}
+		class, several := store.Classify(err), len(w.batch.Progress()) > 1
 		switch class { //nolint:exhaustive // the other classes are tried again
 		case store.Fenced:
 			return w.fenced(ctx)
 		case store.Unknown, store.Duplicate: // what merging does not help is nowhere listed either
-			if unknown++; unknown >= unknownTries {
+			unknown++
+			if several && (class == store.Unknown || unknown > 1) {
+				return w.isolate(err)
+			}
+			if unknown >= unknownTries || !several && w.partitionOf(w.batch.Progress()[0].Log).stuck {
 				return w.haltBatch(err)
 			}
 		case store.Fault:
+			if several {
+				return w.isolate(err)
+			}
 			return w.postpone(err)
 		}
 		// One of two that lock each other out tries again, and that is that.
@@ -60,8 +64,16 @@ func (w *worker) commit(ctx context.Context) error {
 			w.databaseDown(err)
 		}
 		if store.SQLState(err) == "55P03" {
+			ended := 0
 			for _, p := range w.batch.Progress() {
-				w.unblock(ctx, p.Topic, p.Partition)
+				ended += w.unblock(ctx, p.Topic, p.Partition)
+			}
+			// Somebody else's lock: who does not need it need not wait for it.
+			if locked++; locked > 1 && ended == 0 && len(w.partitions) > 1 {
+				if several {
+					return w.isolate(err)
+				}
+				return w.postpone(err)
 			}
 		}
 		if !sleep(ctx, delay) {
@@ -73,6 +85,7 @@ func (w *worker) commit(ctx context.Context) error {
 }
 
 func (w *worker) write(ctx context.Context) error {
+	defer w.asks()()
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
@@ -192,7 +205,8 @@ func (w *worker) isolate(err error) error {
 }
 
 // postpone leaves a partition for some seconds that a mistake of ours or the
-// operator's keeps from being stored, such as a missing table or right.
+// operator's keeps from being stored, such as a missing table or right, or that
+// somebody has locked.
 func (w *worker) postpone(err error) error {
 	w.databaseDown(err)
 	for _, progress := range w.batch.Progress() {
@@ -218,10 +232,10 @@ func (w *worker) haltBatch(err error) error {
 
 // unblock ends the session that holds the partition's row of the ledger, if it
 // is one of ours: a former owner that was frozen inside its transaction would
-// hold it for ever. Only a current member may do so.
-func (w *worker) unblock(ctx context.Context, topic string, partition int32) {
+// hold it for ever. Only a current member may do so. It returns how many it ended.
+func (w *worker) unblock(ctx context.Context, topic string, partition int32) (ended int) {
 	if w.conn.IsClosed() || w.committer.Current() != nil {
-		return
+		return 0
 	}
 	ended, err := w.endBlocker(ctx, topic, partition)
 	if err != nil && ctx.Err() == nil {
@@ -230,6 +244,7 @@ func (w *worker) unblock(ctx context.Context, topic string, partition int32) {
 	if ended > 0 {
 		w.log.Warn("ended the session of a former owner that held the ledger", "topic", topic, "partition", partition, "sessions", ended)
 	}
+	return ended
 }
 
 // endBlocker waits for the ledger's row in one session and asks in another who

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -35,17 +36,21 @@ type candidate struct {
 	src   store.Source
 }
 
-// identified are the topics whose rows have an id that should not return, and
-// how to ask for another row of the same id.
-var identified = map[string]struct{ highest, other string }{
-	topics.Trades: {
-		"SELECT coalesce(max(trade_id), -1) FROM dingir.trades",
+// identified are the topics whose rows have an id that should not return, with
+// their tables, how to ask for the highest id there, and for another row of the
+// same id.
+var identified = map[string]struct {
+	hypertable     string // empty: a plain table
+	highest, other string
+}{
+	topics.Trades: {"trades",
+		"SELECT coalesce(max(trade_id), -1) FROM dingir.trades r",
 		"SELECT FROM dingir.trades r WHERE r.trade_id = k.id AND r.content_hash <> k.hash"},
-	topics.Orders: {
-		"SELECT coalesce(max(order_id), -1) FROM dingir.order_events",
+	topics.Orders: {"order_events",
+		"SELECT coalesce(max(order_id), -1) FROM dingir.order_events r",
 		"SELECT FROM dingir.order_events r WHERE r.order_id = k.id AND r.event = 'PUT' AND r.content_hash <> k.hash"},
-	topics.RegisterUser: {
-		"SELECT coalesce(max(user_id), -1) FROM dingir.users",
+	topics.RegisterUser: {"",
+		"SELECT coalesce(max(user_id), -1) FROM dingir.users r",
 		"SELECT FROM dingir.users r WHERE r.user_id = k.id AND r.content_hash <> k.hash"},
 }
 
@@ -54,11 +59,20 @@ var identified = map[string]struct{ highest, other string }{
 func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn, whole map[string]bool) error {
 	fresh := map[string]*seen{}
 	for topic := range identified {
-		floor, err := highest(ctx, conn, topic)
+		floor, err := highest(ctx, conn, topic, "")
 		if err != nil {
 			return err
 		}
-		fresh[topic] = &seen{floor: floor, pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
+		s := &seen{floor: floor, pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
+		if s.recent, err = recently(ctx, conn, topic); err != nil {
+			return err
+		}
+		if s.recent != "" {
+			if s.old, err = highest(ctx, conn, topic, " WHERE r.time < "+s.recent); err != nil {
+				return err
+			}
+		}
+		fresh[topic] = s
 	}
 	c.mu.Lock()
 	c.seen = fresh
@@ -72,7 +86,7 @@ func (c *conflicts) raise(ctx context.Context, conn *pgx.Conn, topic string) err
 	if identified[topic].highest == "" {
 		return nil
 	}
-	floor, err := highest(ctx, conn, topic)
+	floor, err := highest(ctx, conn, topic, "")
 	if err != nil {
 		return err
 	}
@@ -85,11 +99,23 @@ func (c *conflicts) raise(ctx context.Context, conn *pgx.Conn, topic string) err
 }
 
 // highest is the highest id that is stored.
-func highest(ctx context.Context, conn *pgx.Conn, topic string) (id int64, err error) {
-	if err = conn.QueryRow(ctx, identified[topic].highest).Scan(&id); err != nil {
+func highest(ctx context.Context, conn *pgx.Conn, topic, where string) (id int64, err error) {
+	if err = conn.QueryRow(ctx, identified[topic].highest+where).Scan(&id); err != nil {
 		return 0, fmt.Errorf("look for the highest id of %s: %w", topic, err)
 	}
 	return id, nil
+}
+
+// recently is where the two newest chunks of a topic's table begin, as a constant:
+// a question about later times looks into no other. It is empty where there are no
+// older ones.
+func recently(ctx context.Context, conn *pgx.Conn, topic string) (constant string, err error) {
+	err = conn.QueryRow(ctx, `SELECT quote_literal(range_start) || '::timestamptz' FROM timescaledb_information.chunks
+		WHERE hypertable_schema = 'dingir' AND hypertable_name = $1 ORDER BY range_start DESC OFFSET 1 LIMIT 1`, identified[topic].hypertable).Scan(&constant)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("look for the newest chunks of %s: %w", topic, err)
+	}
+	return constant, nil
 }
 
 // forget has every id asked about until begin.
@@ -102,29 +128,42 @@ func (c *conflicts) forget() {
 // look notes the ids that a committed batch brought and counts those that were
 // there with other content.
 func (c *conflicts) look(ctx context.Context, conn *pgx.Conn, b *store.Batch, list []candidate) {
-	doubtful := map[string][]candidate{}
+	type where struct{ topic, recent string }
+	doubtful := map[where][]candidate{}
 	c.mu.Lock()
 	for _, e := range list {
-		if s := c.seen[e.topic]; (s == nil || !s.add(e.id)) && !b.Merged(e.src) {
-			doubtful[e.topic] = append(doubtful[e.topic], e)
+		s := c.seen[e.topic]
+		if s != nil && s.add(e.id) || b.Merged(e.src) {
+			continue
 		}
+		at := where{topic: e.topic}
+		if s != nil && e.id > s.old {
+			at.recent = s.recent
+		}
+		doubtful[at] = append(doubtful[at], e)
 	}
 	c.mu.Unlock()
-	for topic, list := range doubtful {
-		if err := c.ask(ctx, conn, topic, list); err != nil {
+	for at, list := range doubtful {
+		if err := c.ask(ctx, conn, at.topic, at.recent, list); err != nil {
 			// The rows are stored; what is lost is a line in the log.
-			c.log.Warn("cannot look for ids that returned with other content", "topic", topic, "records", len(list), "error", err)
+			c.log.Warn("cannot look for ids that returned with other content", "topic", at.topic, "records", len(list), "error", err)
 		}
 	}
 }
 
-func (c *conflicts) ask(ctx context.Context, conn *pgx.Conn, topic string, list []candidate) error {
+// ask asks whether rows have the ids of these with other content; only rows of
+// recent times, if that is not empty.
+func (c *conflicts) ask(ctx context.Context, conn *pgx.Conn, topic, recent string, list []candidate) error {
 	ids, hashes := make([]int64, len(list)), make([]int64, len(list))
 	for i, e := range list {
 		ids[i], hashes[i] = e.id, e.src.Hash
 	}
+	other := identified[topic].other
+	if recent != "" {
+		other += " AND r.time >= " + recent
+	}
 	rows, err := conn.Query(ctx, "SELECT k.n FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS k(id, hash, n) WHERE EXISTS ("+
-		identified[topic].other+")", ids, hashes)
+		other+")", ids, hashes)
 	if err != nil {
 		return err
 	}
@@ -152,6 +191,10 @@ const (
 type seen struct {
 	floor  int64 // ids up to here may be stored
 	shared bool  // others write ids that we do not see
+	// Ids above old are in no chunk before recent, as far as ids follow times:
+	// without that, two processes would look for every id in every chunk.
+	old    int64
+	recent string
 	pages  map[int64]*[pageWords]uint64
 }
 

@@ -69,6 +69,8 @@ type Daemon struct {
 	crew       []*worker
 	group      httpserver.Group
 	assigned   time.Time
+	missing    []httpserver.Reason // topics that cannot be read although they should
+	awaited    []string            // topics that were never there
 }
 
 // New builds a daemon; nothing is connected yet.

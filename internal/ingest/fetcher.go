@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/thaliumx/persistor/internal/fetch"
 )
@@ -40,14 +41,16 @@ func (w *worker) arm(ctx context.Context) error {
 		}
 		w.cluster = cluster
 	}
-	leaders := map[int32]bool{}
+	leaders, stale := map[int32]bool{}, false
 	for _, p := range w.partitions {
 		if !p.admitted {
 			continue
 		}
 		leader, err := w.cluster.Leader(p.name, p.id)
-		if err != nil {
-			return err
+		if err != nil { // the others need not wait for it
+			p.waits(err.Error())
+			p.retryAt, stale = time.Now().Add(time.Second), true
+			continue
 		}
 		leaders[leader] = true
 	}
@@ -67,6 +70,9 @@ func (w *worker) arm(ctx context.Context) error {
 			w.fetchers[leader] = f
 		}
 		w.start(ctx, f)
+	}
+	if stale {
+		w.cluster = nil
 	}
 	return nil
 }

@@ -51,3 +51,36 @@ func TestLeadersThatMoveAndDoNotAnswer(t *testing.T) {
 	}
 	w.close()
 }
+
+// A partition without a leader waits; the others of its worker are fetched.
+func TestAPartitionWithoutALeaderWaitsAlone(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	transport := &kafka.Transport{DialTimeout: time.Minute}
+	defer transport.CloseIdleConnections()
+	var list []*partition
+	for id := range int32(2) {
+		p := newPartition("orders", "p.", id)
+		p.admitted = true
+		list = append(list, p)
+	}
+	w := newWorker(&Daemon{kafka: fetch.NewClient(transport, silent.Addr()), log: slog.New(slog.DiscardHandler)}, 0, list)
+	w.cluster = &fetch.Cluster{Topics: []fetch.Topic{{Name: "p.orders", Partitions: []fetch.Partition{{ID: 0, Leader: 1}, {ID: 1, Leader: -1}}}}}
+	if err := w.arm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !list[0].admitted || len(w.fetchers) != 1 || !w.fetchers[1].busy || len(w.fetchers[1].asked) != 1 {
+		t.Errorf("fetchers %+v: the partition with a leader is not fetched", w.fetchers)
+	}
+	if v := list[1].snapshot(); list[1].admitted || !list[1].retryAt.After(time.Now()) || v.Reason == "" || w.cluster != nil {
+		t.Errorf("the partition without a leader is %+v, and the metadata %v: want it waiting, and looked up anew", v, w.cluster)
+	}
+	for _, f := range w.fetchers {
+		f.cancel()
+		<-w.answers
+	}
+	w.close()
+}

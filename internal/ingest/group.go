@@ -31,15 +31,11 @@ func (d *Daemon) membership(ctx, hurry context.Context) error {
 	}
 	d.kafkaUp()
 	shape := existing(cluster)
+	d.lookForMissing(ctx, cluster)
 	if len(shape) == 0 {
-		d.log.Debug("none of the topics exists yet", "topics", d.Options.topicNames())
+		d.log.Debug("none of the topics can be read yet", "topics", d.Options.topicNames())
 		sleep(ctx, topicPoll)
 		return nil
-	}
-	for _, name := range d.Options.topicNames() {
-		if _, there := shape[name]; !there {
-			d.log.Info("topic does not exist yet; waiting for it", "topic", name)
-		}
 	}
 	member, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
@@ -104,6 +100,64 @@ func existing(cluster *fetch.Cluster) topicShape {
 		}
 	}
 	return s
+}
+
+// lookForMissing tells of topics that cannot be read although they should: the
+// group is joined without them, so no partition would tell, and what they hold
+// expires. One that was never there is only waited for.
+func (d *Daemon) lookForMissing(ctx context.Context, cluster *fetch.Cluster) {
+	var missing []httpserver.Reason
+	var stored map[string]bool
+	var awaited []string
+	for _, name := range d.Options.topicNames() {
+		t := cluster.Topic(name)
+		if t != nil && t.Err == nil {
+			continue
+		}
+		absent := t == nil || errors.Is(t.Err, kafka.UnknownTopicOrPartition) || fetch.Retriable(t.Err)
+		if absent && stored == nil {
+			stored = d.inLedger(ctx)
+		}
+		switch {
+		case !absent:
+			missing = append(missing, httpserver.Reason{Code: "topic_unreadable", Message: fmt.Sprintf("topic %s cannot be read: %v", name, t.Err),
+				Remedy: "let our user DESCRIBE and READ it"})
+		case stored[name]:
+			missing = append(missing, httpserver.Reason{Code: "topic_gone", Message: fmt.Sprintf("topic %s is gone, of which records are stored", name),
+				Remedy: "find out who deleted it; if it is not to come back, leave it out of PERSISTOR_TOPICS"})
+		default:
+			if awaited = append(awaited, name); !slices.Contains(d.awaited, name) {
+				d.log.Info("topic does not exist yet; waiting for it", "topic", name)
+			}
+		}
+	}
+	for _, r := range missing {
+		if !slices.Contains(d.missing, r) { // only written here
+			d.log.Error(r.Message, "remedy", r.Remedy)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.missing, d.awaited = missing, awaited
+}
+
+// inLedger are the topics of which records are stored; none where the database
+// does not answer, which others tell.
+func (d *Daemon) inLedger(ctx context.Context) map[string]bool {
+	names := map[string]bool{}
+	conn, err := store.Connect(ctx, d.Options.Database)
+	if err != nil {
+		return names
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	ledger, err := store.Positions(ctx, conn)
+	if err != nil {
+		d.log.Debug("cannot look which topics have records stored", "error", err)
+	}
+	for _, pos := range ledger {
+		names[pos.Topic] = true
+	}
+	return names
 }
 
 func (s topicShape) names() []string {

@@ -16,6 +16,10 @@ const remindEvery = time.Minute
 // sessions reconnect one by one, also to a server that then refuses to store.
 const settled = 10 * time.Second
 
+// flicker is how short trouble may be to pass without a word, where the log has
+// just told of it.
+const flicker = time.Second
+
 // link is how the process and one server get along.
 type link struct {
 	name string
@@ -26,6 +30,8 @@ type link struct {
 	state    httpserver.Connection
 	trouble  time.Time // since when, of the last one
 	reminded time.Time
+	fell     time.Time // when the server last went from well to not
+	told     bool      // the log has told of it since
 }
 
 func newLink(name, target, hint string, log *slog.Logger) *link {
@@ -38,16 +44,21 @@ func (l *link) up() {
 	if l.state.Up {
 		return
 	}
-	if !l.state.Since.IsZero() {
+	// One worker's trouble while the others do well comes and goes several times a
+	// second, and is not told each time.
+	if l.told || !l.fell.IsZero() && time.Since(l.fell) > flicker {
 		l.log.Info(l.name+" is back", "away", time.Since(l.state.Since).Round(time.Second).String())
 	}
-	l.trouble = l.state.Since
+	l.trouble, l.told = l.state.Since, false
 	l.state.Up, l.state.Since, l.state.Error = true, time.Now(), ""
 }
 
 func (l *link) down(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.state.Up {
+		l.fell = time.Now()
+	}
 	switch {
 	case l.state.Up && !l.trouble.IsZero() && time.Since(l.state.Since) < settled:
 		l.state.Since = l.trouble
@@ -56,7 +67,7 @@ func (l *link) down(err error) {
 	}
 	l.state.Up, l.state.Error = false, err.Error()
 	if time.Since(l.reminded) >= remindEvery {
-		l.reminded = time.Now()
+		l.reminded, l.told = time.Now(), true
 		l.log.Warn(l.name+" is in trouble; waiting for it", "target", l.state.Target,
 			"since", l.state.Since.Format(time.RFC3339), "error", err, "hint", l.hint)
 	}

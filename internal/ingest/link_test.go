@@ -25,8 +25,8 @@ func TestTroubleThatComesAndGoesIsOne(t *testing.T) {
 	if s := l.snapshot(); s.Up || s.Error != "again" || !s.Since.Equal(began) {
 		t.Errorf("%+v, want one trouble since %v", s, began)
 	}
-	if said() != 1 {
-		t.Errorf("said %d times, want once:\n%s", said(), &text)
+	if said() != 1 || strings.Count(text.String(), "is back") != 1 {
+		t.Errorf("said %d times, want once, and once that it is back:\n%s", said(), &text)
 	}
 	// Well for long enough, and then not: another one.
 	l.up()

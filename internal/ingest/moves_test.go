@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/harness"
+	"github.com/thaliumx/persistor/internal/httpserver"
 )
 
 // outcomes are the records that the process counted, by what became of them.
@@ -188,6 +190,139 @@ func TestTopicsAndPartitionsComeLater(t *testing.T) {
 	s.produceAnew(transfer(1, 2), transfer(2, 3))
 	s.until("the partitions that came are read", func() bool { return s.count("SELECT count(*) FROM dingir.internal_transfers") == 3 })
 	s.until("/readyz is content", func() bool { status, _ := p.Ready(); return status == http.StatusOK })
+	if n, _ := p.Metric("persistor_ready"); n != 1 {
+		t.Errorf("persistor_ready is %v", n)
+	}
+	answer, err = s.admin.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{name}})
+	if err != nil || answer.Errors[name] != nil {
+		t.Fatal(err, answer)
+	}
+	s.until("/readyz tells that a topic is gone of which records are stored", func() bool {
+		status, body := p.Ready()
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "topic_gone") && strings.Contains(body, name)
+	})
+	if n, _ := p.Metric("persistor_ready"); n != 0 {
+		t.Errorf("persistor_ready is %v", n)
+	}
+	s.produceAnew(user(0, 2))
+	s.until("the other topic is read all the same", func() bool { return s.count("SELECT count(*) FROM dingir.users") == 2 })
+	s.noRejects()
+}
+
+// Two processes that share a topic ask about every id: of late ids only in the
+// newest chunks, of early ones in all.
+func TestIdsThatReturnToSharedTopics(t *testing.T) {
+	s := newScene(t)
+	at := func(partition int32, id int, day, price string) harness.Record {
+		r := trade(partition, id, price)
+		r.Value = []byte(strings.Replace(string(r.Value), "2024-01-15", day, 1))
+		return r
+	}
+	s.Produce(at(0, 1, "2024-01-01", "1"), at(1, 2, "2024-02-01", "1"), at(2, 3, "2024-03-01", "1"), at(0, 4, "2024-03-02", "1"))
+	both := []*harness.Process{s.Start("PERSISTOR_TOPICS=trades"), s.Start("PERSISTOR_TOPICS=trades")}
+	s.until("both have partitions in work", func() bool {
+		working := 0
+		for _, p := range both {
+			list := p.Status().Partitions
+			for _, v := range list {
+				if v.State == httpserver.Running {
+					working++
+				}
+			}
+			if len(list) == 0 || len(list) == 6 {
+				return false
+			}
+		}
+		return working == 6
+	})
+	stored := func(n int) {
+		t.Helper()
+		s.until("the trades are stored", func() bool { return s.count("SELECT count(*) FROM dingir.trades") == n })
+	}
+	stored(4)
+	sum := func() (n float64) {
+		for _, p := range both {
+			one, _ := p.Metric("persistor_conflicts_total")
+			n += one
+		}
+		return n
+	}
+	before := sum()
+	s.Produce(at(0, 1, "2024-03-02", "8"), at(1, 3, "2024-03-02", "8"), at(2, 4, "2024-03-02", "8"), at(0, 5, "2024-03-02", "8"), at(1, 5, "2024-03-02", "9"))
+	stored(9)
+	s.until("4 conflicts are counted", func() bool { return sum()-before >= 4 })
+	if n := sum() - before; n > 5 { // both see the other's 5 where they are stored at once
+		t.Errorf("%v conflicts", n)
+	}
+	s.noRejects()
+}
+
+// What somebody does with one partition's ledger for minutes keeps that partition
+// waiting and no other, not even of the same worker.
+func TestALockedLedgerKeepsOnePartition(t *testing.T) {
+	s := newScene(t)
+	s.Produce(append(transfers(0, 30), user(0, 1), user(1, 2), user(2, 3))...)
+	p := s.Start("PERSISTOR_WORKERS=1")
+	s.WaitDrained(patience)
+	holder := s.Connect()
+	if _, err := holder.Exec(t.Context(), "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if tag, err := holder.Exec(t.Context(), "SELECT FROM dingir.ledger WHERE topic = $1 AND partition = 1 FOR UPDATE", s.Prefix+"internaltransfer"); err != nil || tag.RowsAffected() != 1 {
+		t.Fatal(err, tag)
+	}
+	rows := func() int { return s.count("SELECT count(*) FROM dingir.internal_transfers") }
+	s.Produce(append(transfers(30, 30), user(0, 4))...)
+	s.until("the other partitions' records are stored", func() bool { return rows() == 50 && s.count("SELECT count(*) FROM dingir.users") == 4 })
+	s.until("the partition says why it waits", func() bool {
+		for _, v := range p.Status().Partitions {
+			if v.Topic == s.Prefix+"internaltransfer" && v.Partition == 1 {
+				return v.State == httpserver.Waiting && strings.Contains(v.Reason, "holds its row of the ledger")
+			}
+		}
+		return false
+	})
+	// Over and over, not once and by chance.
+	for i := range 3 {
+		s.Produce(transfer(0, 100+2*i), transfer(2, 101+2*i))
+		s.until("the other partitions go on", func() bool { return rows() == 50+2*(i+1) })
+	}
+	if _, err := holder.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatalf("the session was ended: %v", err)
+	}
+	s.WaitDrained(patience)
+	if n := rows(); n != 66 {
+		t.Errorf("%d rows, want 66", n)
+	}
+	s.account()
+	s.noRejects()
+}
+
+// A unique index of somebody's own refuses what no merging helps: the records'
+// partition halts, and no other.
+func TestAnIndexOfTheirOwnHaltsOnePartition(t *testing.T) {
+	s := newScene(t)
+	s.Produce(append(transfers(0, 30), user(0, 1))...)
+	p := s.Start("PERSISTOR_WORKERS=1")
+	s.WaitDrained(patience)
+	s.exec("CREATE UNIQUE INDEX theirs ON dingir.internal_transfers (amount, time)")
+	doubled := transfer(1, 17)
+	doubled.Value = []byte(strings.Replace(string(doubled.Value), `"user_to":2`, `"user_to":3`, 1))
+	s.Produce(append(transfers(30, 30), doubled, user(0, 2))...)
+	s.until("the partition is halted", func() bool { return len(s.halted(p)) > 0 })
+	s.until("all others are stored", func() bool {
+		return s.count("SELECT count(*) FROM dingir.internal_transfers WHERE src_partition <> 1") == 40 && s.count("SELECT count(*) FROM dingir.users") == 2
+	})
+	for range 3 {
+		if list := s.halted(p); !slices.Equal(keys(list), []string{"internaltransfer/1"}) || !strings.Contains(list["internaltransfer/1"].Reason, "theirs") {
+			t.Fatalf("halted are %+v", list)
+		}
+		s.Produce(transfer(0, 200+s.count("SELECT count(*) FROM dingir.internal_transfers")))
+		s.until("the others go on", func() bool { return p.Status().Partitions != nil && len(s.halted(p)) == 1 })
+	}
+	s.exec("DROP INDEX dingir.theirs")
+	s.WaitDrained(patience)
+	s.account()
 	s.noRejects()
 }
 

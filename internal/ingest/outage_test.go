@@ -228,8 +228,12 @@ func TestTheDatabaseGoesAway(t *testing.T) {
 		s.account()
 		s.noRejects()
 	}
-	// Also without anything to store.
-	s.endure(p, outage{"stopped while idle", server.Stop, server.Start, ""}, func() {}, func() {})
+	// Also without anything to store. It shows when the ledger is next compared, and
+	// is told if it then lasts.
+	s.endure(p, outage{"stopped while idle", func() {
+		server.Stop()
+		time.Sleep(3 * time.Second)
+	}, server.Start, ""}, func() {}, func() {})
 	s.ProduceExchange(x, 200)
 	s.WaitDrained(patience)
 	s.account()

@@ -28,9 +28,10 @@ type partition struct {
 	// poison has records that the database refused: they become rejects.
 	poison map[int64]store.BadRecord
 
-	retryAt  time.Time // of a partition out of work: when to look again
-	stuck    bool      // halted by what reading or storing showed, not by the ledger: only progress clears it
-	reported time.Time // when the log last told of a halt
+	retryAt  time.Time     // of a partition out of work: when to look again
+	patience time.Duration // between looks at a row of the ledger that somebody holds
+	stuck    bool          // halted by what reading or storing showed, not by the ledger: only progress clears it
+	reported time.Time     // when the log last told of a halt
 
 	groupOffset int64 // the group's committed offset at the assignment; negative: none
 
@@ -78,6 +79,7 @@ func (p *partition) sawLog(start, high int64) {
 func (p *partition) admit(pos store.Position) {
 	// An operator who moved it past what it was stuck at has decided.
 	p.stuck = p.stuck && pos.Log == p.log && pos.Next == p.committed
+	p.patience = 0
 	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
 	p.committed, p.moves, p.archived, p.next = pos.Next, pos.Moves, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {

@@ -16,7 +16,8 @@ import (
 const stalledAfter = 30 * time.Second
 
 // stuckAfter is how long a worker's loop may stand still. Each of its waits is
-// bounded by far less: a fetch, a lock, an unacknowledged byte.
+// bounded by far less, a fetch, a lock, an unacknowledged byte, but one: for a
+// database that is there and does not answer, against which a restart does not help.
 const stuckAfter = 5 * time.Minute
 
 // Status tells the state of the daemon; it waits for nothing.
@@ -35,8 +36,17 @@ func (d *Daemon) Status() httpserver.Status {
 	d.mu.Lock()
 	s.Group = d.group
 	assigned, crew := d.assigned, d.crew
+	s.Unready = append(s.Unready, d.missing...)
 	d.mu.Unlock()
 	for _, w := range crew {
+		if asked := w.asking.Load(); asked != 0 {
+			if since := time.Unix(asked, 0); time.Since(since) > stalledAfter {
+				s.Unready = append(s.Unready, httpserver.Reason{Code: "database_silent",
+					Message: fmt.Sprintf("worker %d waits for the database's answer since %s", w.id, since.Format(time.RFC3339)),
+					Remedy:  "look at pg_stat_activity: does it wait for a standby (synchronous_standby_names), or for its disk?"})
+			}
+			continue
+		}
 		if turned := time.Unix(w.turned.Load(), 0); time.Since(turned) > stuckAfter {
 			s.Unhealthy = append(s.Unhealthy, httpserver.Reason{Code: "stuck",
 				Message: fmt.Sprintf("worker %d does not turn since %s", w.id, turned.Format(time.RFC3339)), Remedy: "restart the process"})
@@ -61,6 +71,10 @@ func (d *Daemon) Status() httpserver.Status {
 		if known && lag > 0 && p.State != httpserver.Halted && time.Since(last) > stalledAfter {
 			s.Unready = append(s.Unready, httpserver.Reason{Code: "stalled",
 				Message: fmt.Sprintf("%s partition %d has a backlog of %d and nothing is committed since %s", p.Topic, p.Partition, lag, last.Format(time.RFC3339))})
+		}
+		if !known && p.State == httpserver.Waiting && time.Since(assigned) > stalledAfter {
+			s.Unready = append(s.Unready, httpserver.Reason{Code: "stalled",
+				Message: fmt.Sprintf("%s partition %d is ours since %s and not in work yet: %s", p.Topic, p.Partition, assigned.Format(time.RFC3339), p.Reason)})
 		}
 	}
 	return s

@@ -42,6 +42,7 @@ type worker struct {
 	wake     chan struct{} // the state is restored
 
 	turned atomic.Int64 // when the loop last turned, Unix seconds
+	asking atomic.Int64 // since when it waits for the database; 0: it does not
 
 	alone time.Time // until then a batch holds one partition only
 
@@ -129,6 +130,7 @@ func (w *worker) connect(ctx context.Context) error {
 
 // admitAll looks at each partition that is not in work.
 func (w *worker) admitAll(ctx context.Context) error {
+	defer w.asks()()
 	if err := w.noticeMoves(ctx); err != nil {
 		if ctx.Err() == nil {
 			w.databaseDown(err)
@@ -163,9 +165,12 @@ func (w *worker) admitAll(ctx context.Context) error {
 		case store.SQLState(err) == "55P03":
 			// Who holds the row is not ours to end, or was ended just now; the
 			// other partitions need not wait for it.
-			w.unblock(ctx, p.name, p.id)
+			if w.unblock(ctx, p.name, p.id) > 0 {
+				p.patience = 0
+			}
 			p.waits("another session holds its row of the ledger")
-			p.retryAt = time.Now().Add(time.Second)
+			p.patience = min(max(2*p.patience, time.Second), maxPatience) // each look takes some seconds of theirs
+			p.retryAt = time.Now().Add(p.patience)
 		case errors.As(err, &without) && !w.conn.IsClosed():
 			w.databaseDown(err)
 			p.waits(err.Error())
@@ -183,6 +188,9 @@ func (w *worker) admitAll(ctx context.Context) error {
 	}
 	return nil
 }
+
+// maxPatience bounds how long after a row of the ledger is free its partition goes on.
+const maxPatience = 15 * time.Second
 
 // compareGroup tells of a group offset that is ahead of the ledger: somebody
 // moved it by hand, or the database was restored. One that is behind is
@@ -271,6 +279,17 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 
 // beat notes that the worker's loop turns.
 func (w *worker) beat() { w.turned.Store(time.Now().Unix()) }
+
+// asks notes that the worker waits for the database, until done is called.
+func (w *worker) asks() (done func()) {
+	w.asking.Store(time.Now().Unix())
+	return w.answered
+}
+
+func (w *worker) answered() {
+	w.beat()
+	w.asking.Store(0)
+}
 
 // pause waits a little, so that trouble is not met with a busy loop.
 func (w *worker) pause(ctx context.Context) { sleep(ctx, 300*time.Millisecond) }
