@@ -141,13 +141,15 @@ func (r *run) writeZones(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (r *run) darkRows() (rows [][]any) {
-	bound := func(ms int64) time.Time {
-		return time.UnixMicro(int64(millis(min(max(ms, -60_000_000_000_000), 250_000_000_000_000)))) // years that both sides know
-	}
 	for _, d := range r.dark {
-		rows = append(rows, []any{bound(d.from), bound(d.until)})
+		rows = append(rows, []any{bounded(d.from), bounded(d.until)})
 	}
 	return rows
+}
+
+// bounded is a timestamp in ms, or the nearest to it in years that both sides know.
+func bounded(ms int64) time.Time {
+	return time.UnixMicro(int64(millis(min(max(ms, -60_000_000_000_000), 250_000_000_000_000))))
 }
 
 // writeHistory lists the incarnations of topics that are no more, and which
@@ -237,6 +239,9 @@ func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 		args := []any{}
 		if st.sql == surplusSQL || st.sql == surplusUnloggedSQL {
 			args = append(args, time.UnixMilli(min(r.UntilTime, 4_102_444_800_000)), time.UnixMilli(r.judgedUntil()))
+		}
+		if st.sql == groupSQL && s.clocked {
+			args = append(args, r.twinBound(s.Name))
 		}
 		begun := time.Now()
 		tag, err := tx.Exec(ctx, s.sql(st.sql), args...)

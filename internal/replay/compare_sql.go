@@ -9,13 +9,15 @@ package replay
 //	rank 3  on its own topic, but beyond the ledger
 //
 // judged says whether the run covers the group: a record of unifyevents whose
-// twin lies beyond the ledger will come by itself.
+// twin lies beyond the ledger will come by itself, and one whose twin may still be
+// on its way is left alone until then (see twinBound).
 const groupSQL = `
 CREATE TABLE {groups} AS
 SELECT DISTINCT ON ({group}, twin) {columns}, rank, home,
        bool_or(covered) OVER (PARTITION BY {group})
          AND (bool_or(home AND rank < 2) OVER one OR NOT bool_or(rank = 3) OVER one)
-         AND (home OR NOT bool_or(home) OVER (PARTITION BY {group})) AS judged
+         AND (home OR NOT bool_or(home) OVER (PARTITION BY {group}))
+         AND (home OR {settled}) AS judged
   FROM (SELECT s.*, x.home, x.covered, x.twin, x.rank FROM {s} s
           LEFT JOIN {schema}.later w ON (w.topic_id, w.partition, w."offset") = (s.src_topic, s.src_partition, s.src_offset)
           LEFT JOIN {schema}.zones z ON z.topic_id = s.src_topic AND z.partition = s.src_partition AND z.class = 'read'

@@ -35,6 +35,7 @@ type hotReader struct {
 func (r *run) readHot(ctx context.Context, st *stager) error {
 	h := hotReader{run: r, st: st, at: map[*span]int64{}}
 	for _, s := range r.spans {
+		s.lost = s.start > s.First
 		if !s.unify() && s.start < s.end {
 			h.at[s] = s.start
 		}
@@ -146,14 +147,16 @@ func (h *hotReader) drain(ctx context.Context, s *span, part *fetch.Part) error 
 			if rec.Offset == s.LastOffset && rec.Offset < s.Next && ingest.Hash(rec.Value) != s.LastHash {
 				return &HaltedError{s.Topic, s.Partition, fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten", rec.Offset)}
 			}
+			if s.lost {
+				s.lost, s.lostUntil = false, max(s.lostUntil, rec.Timestamp)
+			}
+			h.at[s] = rec.Offset + 1
 			if rec.Offset >= s.Next && rec.Timestamp > h.logLast+slack {
-				s.end = rec.Offset // no record of unifyevents can be this one's
-				return nil
+				continue // no record of unifyevents can be this one's, but behind it one may be
 			}
 			if err := h.st.take(ctx, s, rec, rec.Offset < s.Next && h.outside(rec.Timestamp)); err != nil {
 				return err
 			}
-			h.at[s] = rec.Offset + 1
 		}
 	}
 	return nil
@@ -164,6 +167,7 @@ func (h *hotReader) drain(ctx context.Context, s *span, part *fetch.Part) error 
 func (h *hotReader) hole(s *span, found int64) {
 	s.holes = append(s.holes, [2]int64{h.at[s], min(found, s.end) - 1})
 	h.at[s] = found
+	s.lost = true
 }
 
 // expired goes on at the log's start, which retention has moved past us.

@@ -22,6 +22,11 @@ type span struct {
 	read       int64
 	behind     bool       // the ledger is not at the log's end, so far as is known
 	holes      [][2]int64 // ranges inside [start, read), both ends included, that Kafka lacks
+
+	// lost says that positions right before where the reading stands have expired;
+	// lostUntil is the timestamp in ms of the first record behind such positions.
+	lost      bool
+	lostUntil int64
 }
 
 func (s *span) unify() bool { return s.topic == topics.UnifyEvents }

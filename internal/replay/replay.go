@@ -15,6 +15,7 @@ import (
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // Options say what to compare with what, and what to do about it.
@@ -56,6 +57,7 @@ type run struct {
 	dark     []darkness
 	report   Report
 
+	begun        time.Time
 	compressed   int64 // chunks
 	partial      bool  // the range ends before the ledger, as asked
 	mirror       live.Mirror
@@ -182,7 +184,7 @@ func (r *run) cleanUp(ctx context.Context) {
 
 // stage reads the log into the run's schema.
 func (r *run) stage(ctx context.Context) error {
-	begun := time.Now()
+	r.begun = time.Now()
 	steps := []func(context.Context) error{r.fixRange, r.boundLog, r.findHoles, r.checkSpace, r.noteCompressed, r.prepareSchema, r.readShapes, r.readRefusals}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -205,7 +207,7 @@ func (r *run) stage(ctx context.Context) error {
 	if err := r.readLog(ctx, st); err != nil {
 		return err
 	}
-	if err := settle(ctx, begun); err != nil {
+	if err := settle(ctx, r.begun); err != nil {
 		return err
 	}
 	if err := r.extend(ctx); err != nil {
@@ -236,4 +238,29 @@ func settle(ctx context.Context, begun time.Time) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// lateness is how long the engine goes on sending a record to its own topic; it
+// is lost then. Its producer for unifyevents does not give up.
+const lateness = 5 * time.Minute
+
+// twinBound is the time up to which a record of unifyevents without one on its
+// own topic is the only one. A later one's twin may still come, and would be a
+// second row beside one that is made of this record: two topics have two times.
+// But a twin that has expired does not come any more. What has expired of a
+// partition is not later than the first record behind it, give or take the slack;
+// where there is none behind it, it may be of any time. A row that waits for its
+// twin in vain is put in by a later run.
+func (r *run) twinBound(table string) time.Time {
+	bound := r.begun.Add(-lateness).UnixMilli()
+	for _, s := range r.spans {
+		switch {
+		case topics.TableOf(s.topic) != table:
+		case s.lost:
+			bound = forever
+		case s.lostUntil != 0:
+			bound = max(bound, s.lostUntil+slack)
+		}
+	}
+	return bounded(bound)
 }

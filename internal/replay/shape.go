@@ -28,6 +28,10 @@ type shape struct {
 	// topics; it is then not part of what the record says.
 	recordTime bool
 
+	// clocked says that the row's identity has that time: a record's twin on
+	// another topic is a second row then, and no duplicate.
+	clocked bool
+
 	// documented is the condition under which a row l of the platform's
 	// documented shape tells of the same as the engine's g; "" where there is no
 	// such shape. Its times end at the millisecond.
@@ -93,6 +97,11 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 	if sh.Name == "order_events" {
 		twin, twinOfNew = fmt.Sprintf("CASE WHEN s.src_topic <> %d THEN s.time END", unify), "(g.new).time"
 	}
+	sh.clocked = sh.recordTime && slices.Contains(sh.Identity, sh.Time)
+	settled := "true"
+	if sh.clocked {
+		settled = "s." + sh.Time + " <= $1"
+	}
 	left := "('read', 'nowhere', 'expired')"
 	if !sh.logged {
 		left = "('read', 'nowhere')"
@@ -126,6 +135,7 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 		"{pruned}", strconv.FormatBool(prune),
 		"{key}", sh.Identity[0],
 		"{home}", home,
+		"{settled}", settled,
 		"{twin}", twin,
 		"{twin:g}", twinOfNew,
 		"{columns}", strings.Join(all, ", "),
