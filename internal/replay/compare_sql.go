@@ -11,13 +11,17 @@ package replay
 // judged says whether the run covers the group: a record of unifyevents whose
 // twin lies beyond the ledger will come by itself, and one whose twin may still be
 // on its way is left alone until then (see twinBound).
+//
+// told says that the one record on unifyevents has its twin on the topic of its
+// own: a row made of it (before the twin came) is one too many.
 const groupSQL = `
 CREATE TABLE {groups} AS
 SELECT DISTINCT ON ({group}, twin) {columns}, rank, home,
-       bool_or(covered) OVER (PARTITION BY {group})
+       bool_or(covered) OVER every
          AND (bool_or(home AND rank < 2) OVER one OR NOT bool_or(rank = 3) OVER one)
-         AND (home OR NOT bool_or(home) OVER (PARTITION BY {group}))
-         AND (home OR {settled}) AS judged
+         AND (home OR NOT bool_or(home) OVER every)
+         AND (home OR {settled}) AS judged,
+       {told} AS told
   FROM (SELECT s.*, x.home, x.covered, x.twin, x.rank FROM {s} s
           LEFT JOIN {schema}.later w ON (w.topic_id, w.partition, w."offset") = (s.src_topic, s.src_partition, s.src_offset)
           LEFT JOIN {schema}.zones z ON z.topic_id = s.src_topic AND z.partition = s.src_partition AND z.class = 'read'
@@ -26,7 +30,7 @@ SELECT DISTINCT ON ({group}, twin) {columns}, rank, home,
          CROSS JOIN LATERAL (SELECT {home} AS home, z.class IS NOT NULL AND w.topic_id IS NULL AS covered,
                {twin} AS twin,
                CASE WHEN z.class IS NULL THEN 3 WHEN NOT {home} THEN 2 WHEN d.topic_id IS NOT NULL THEN 1 ELSE 0 END::smallint AS rank) x) s
-WINDOW one AS (PARTITION BY {group}, twin)
+WINDOW one AS (PARTITION BY {group}, twin), every AS (PARTITION BY {group})
  ORDER BY {group}, twin, rank, src_partition, src_offset`
 
 // matchSQL finds the live rows of each group by their identity, and keeps what
@@ -58,7 +62,7 @@ SELECT CASE WHEN g.rank IS NULL AND u.rank IS NULL THEN 'live' ELSE 'both' END, 
   FROM dingir.{t} l
   {zone}
   LEFT JOIN {groups} g ON g.home AND {l=g:identity}
-  LEFT JOIN {groups} u ON NOT u.home AND g.rank IS NULL AND {l=u:group} AND ({class} IN {believed} OR {l=u:source})
+  LEFT JOIN {groups} u ON NOT u.home AND g.rank IS NULL AND {l=u:group} AND ({class} IN {believed} OR {l=u:source} AND NOT u.told)
  WHERE CASE WHEN g.rank IS NOT NULL THEN g.judged AND NOT ({l=g:values} AND {l=g:source})
             WHEN u.rank IS NOT NULL THEN u.judged AND NOT ({l=u:values} AND (
                  {l=u:source} AND l.{time} = u.{time} OR {class} IN {believed}))

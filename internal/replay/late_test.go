@@ -87,3 +87,41 @@ func TestALaterRecordComesFirst(t *testing.T) {
 	s.orders("all is stored", 1)
 	s.verify()
 }
+
+// A double that was made so is found, and the row of the event's own record stays.
+func TestADoubledEvent(t *testing.T) {
+	s := newScene(t, 0, nil)
+	old := time.Now().Add(-7 * time.Minute)
+	s.store(put("unifyevents", 1, old), put("unifyevents", 2, old), put("orders", 2, old.Add(time.Second)))
+	s.replay(0, "--yes")
+	s.orders("as long as there is only the one", 2)
+	if last := s.replay(0, "--dry-run"); last.Differences != 0 {
+		t.Errorf("as long as there is only the one: %+v", last)
+	}
+	s.store(put("orders", 1, old.Add(time.Minute)))
+	s.orders("it came", 3)
+	report := s.replay(3, "--dry-run")
+	if have := s.table(report, "order_events"); have.Surplus != 1 || report.Differences != 1 {
+		t.Errorf("%+v, want one surplus", have)
+	}
+	// Where the row of its own is missing, the other takes its place.
+	good := s.content()
+	if s.exec("DELETE FROM dingir.order_events o USING dingir.topics t WHERE order_id = 1 AND t.id = o.src_topic AND t.name LIKE '%orders'") != 1 {
+		t.Fatal("nothing deleted")
+	}
+	report = s.replay(0, "--yes")
+	if have := s.table(report, "order_events"); have.Different != 1 || report.Differences != 1 {
+		t.Errorf("%+v, want one different", have)
+	}
+	s.orders("the one of its own", 2)
+	// And where both are there, only --prune takes it out.
+	s.exec(`INSERT INTO dingir.order_events SELECT r.* FROM unnest($1::text[]) x
+		CROSS JOIN LATERAL jsonb_populate_record(NULL::dingir.order_events, x::jsonb) r ON CONFLICT DO NOTHING`, good["order_events"])
+	s.orders("again", 3)
+	s.replay(0, "--yes", "--prune")
+	s.orders("pruned", 2)
+	if last := s.replay(0, "--dry-run"); last.Differences != 0 {
+		t.Errorf("afterwards: %+v", last)
+	}
+	s.verify()
+}

@@ -98,9 +98,14 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 		twin, twinOfNew = fmt.Sprintf("CASE WHEN s.src_topic <> %d THEN s.time END", unify), "(g.new).time"
 	}
 	sh.clocked = sh.recordTime && slices.Contains(sh.Identity, sh.Time)
-	settled := "true"
+	settled, told := "true", "false"
 	if sh.clocked {
 		settled = "s." + sh.Time + " <= $1"
+		// The same bytes can be told twice, by an engine that crashed between: then
+		// one topic may have one of them only, and the other topic the other.
+		told = fmt.Sprintf(`count(*) FILTER (WHERE NOT home) OVER every = 1
+         AND coalesce(max(s.%[1]s) FILTER (WHERE rank < 2 AND covered) OVER every >= s.%[1]s - interval '%[2]d ms'
+                  AND min(s.%[1]s) FILTER (WHERE rank < 2 AND covered) OVER every <= s.%[1]s + interval '%[2]d ms', false)`, sh.Time, lateness.Milliseconds())
 	}
 	left := "('read', 'nowhere', 'expired')"
 	if !sh.logged {
@@ -135,7 +140,7 @@ func newShape(s store.Shape, all []string, unify int16, prune bool) *shape {
 		"{pruned}", strconv.FormatBool(prune),
 		"{key}", sh.Identity[0],
 		"{home}", home,
-		"{settled}", settled,
+		"{settled}", settled, "{told}", told,
 		"{twin}", twin,
 		"{twin:g}", twinOfNew,
 		"{columns}", strings.Join(all, ", "),
