@@ -53,6 +53,7 @@ func DefaultIngest() Ingest {
 		EventLog:     true,
 
 		SnapshotRecords: 500_000,
+		MergeEvery:      30 * time.Second,
 		AuditEvery:      time.Minute,
 	}
 }
