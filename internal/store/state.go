@@ -74,14 +74,14 @@ type OpenOrder struct {
 	Signature                                []byte // nil: none
 }
 
-// longestAsset bounds what is put into the index of balances: PostgreSQL takes
+// LongestAsset bounds what is put into the index of balances: PostgreSQL takes
 // some 2,700 bytes. What somebody holds of an asset with a longer name is in the
 // state and in no row, so that nobody can hold up the log with one.
-const longestAsset = 1000
+const LongestAsset = 1000
 
 // PutBalance writes a row of balances. It tells whether the table can have it.
 func (b *Batch) PutBalance(h *Holding) bool {
-	if len(h.Asset) > longestAsset {
+	if len(h.Asset) > LongestAsset {
 		return false
 	}
 	c := &b.state.balances

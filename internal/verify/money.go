@@ -9,6 +9,7 @@ import (
 
 	"github.com/thaliumx/persistor/internal/amount"
 	"github.com/thaliumx/persistor/internal/state"
+	"github.com/thaliumx/persistor/internal/store"
 )
 
 // AssetMoney is the account of one asset. Amounts are in plain notation.
@@ -30,7 +31,8 @@ type AssetMoney struct {
 
 // addMoney adds up the tables by asset and compares it with the account that the
 // rebuilt state has kept. Without a state only the tables are compared with each
-// other.
+// other. An asset whose name is too long for balances has no account: what the
+// others make of it, and what orders hold, is in no row.
 func (a *audit) addMoney(ctx context.Context, s *state.State) error {
 	sums, order, err := a.sums(ctx)
 	if err != nil {
@@ -49,6 +51,9 @@ func (a *audit) addMoney(ctx context.Context, s *state.State) error {
 		}
 	}
 	for _, asset := range order {
+		if len(asset) > store.LongestAsset {
+			continue
+		}
 		one := sums[asset]
 		m := &one.money
 		off := amount.Amount{}

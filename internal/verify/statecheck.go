@@ -93,8 +93,8 @@ func compareStates(have, want *state.State) string {
 		return x + "; the event log says " + y
 	}
 	d := stateRows{}
-	d.balances(balancesOf(have), want)
-	d.orders(ordersOf(have), want)
+	d.balances(have.Balances(), want)
+	d.orders(have.OpenOrders(), want)
 	if len(d.list) > 0 {
 		return fmt.Sprintf("%s (%d balances and open orders differ)", d.list[0].Detail, d.total)
 	}

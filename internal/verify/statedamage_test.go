@@ -2,12 +2,15 @@ package verify
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/thaliumx/persistor/internal/eventlog"
 	"github.com/thaliumx/persistor/internal/exchange"
 	"github.com/thaliumx/persistor/internal/state"
+	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 var stateTables = []string{"balances", "open_orders", "state", "state_snapshots"}
@@ -120,6 +123,31 @@ func TestDamagedState(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestLongAsset has one whose name is too long for balances, on purpose: neither
+// what is deposited of it nor what an order holds is missing.
+func TestLongAsset(t *testing.T) {
+	f := newFeed(t, func(*exchange.Config) {}).operate(100)
+	for _, length := range []int{store.LongestAsset, store.LongestAsset + 1} {
+		name, id := strings.Repeat("x", length), f.state.LastOrderID()+1
+		f.record(exchange.Message{Topic: topics.UnifyEvents, Key: []byte("deposits"), Time: f.last, Value: fmt.Appendf(nil,
+			`{"timestamp":1795448409.0,"user_id":9,"asset":"%s","business":"deposit","change":"5","balance":"5","balance_available":"5","balance_frozen":"0","detail":"{\"id\":1}"}`, name)})
+		f.record(exchange.Message{Topic: topics.UnifyEvents, Key: []byte("orders"), Time: f.last, Value: fmt.Appendf(nil,
+			`{"event":"PUT","order":{"id":%d,"base":"%s","quote":"USDT","market":"X%d_USDT","type":"LIMIT","side":"ASK","user":9,"post_only":false,"price":"1","amount":"2","maker_fee":"0","taker_fee":"0","create_time":1795448409.0,"remain":"2","frozen":"0","finished_base":"0","finished_quote":"0","finished_fee":"0","update_time":1795448409.0},"base":"%s","quote":"USDT"}`, id, name, length, name)})
+		f.flush()
+		var balances, held int
+		if err := f.conn.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM dingir.balances WHERE length(asset) > 100), (SELECT sum(frozen) FROM dingir.open_orders WHERE length(base) = $1)", length).
+			Scan(&balances, &held); err != nil || balances != 1 || held != 2 {
+			t.Errorf("%d bytes: %d balances, %d held, %v", length, balances, held, err)
+		}
+		r := f.verify()
+		same(t, "differences", r.Differences, nil)
+		same(t, "findings", r.Findings, nil)
+		if len(r.Money) != 5 {
+			t.Errorf("%d bytes: %d assets", length, len(r.Money))
+		}
+	}
 }
 
 // damaged does something to tables and calls fn with what an audit tells, and

@@ -12,6 +12,7 @@ import (
 	"github.com/thaliumx/persistor/internal/amount"
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/state"
+	"github.com/thaliumx/persistor/internal/store"
 )
 
 // stateRows compares balances and open orders with the state that they should be.
@@ -51,13 +52,6 @@ func sideBySide[T any](have, want iter.Seq[T], order func(a, b *T) int, each fun
 	}
 }
 
-func balancesOf(s *state.State) iter.Seq[state.Balance] { return s.Balances() }
-
-func ordersOf(s *state.State) iter.Seq[state.Order] { return s.OpenOrders() }
-
-// longestAsset is as in store.PutBalance: a longer name is in no row.
-const longestAsset = 1000
-
 func (d *stateRows) balances(have iter.Seq[state.Balance], s *state.State) {
 	byKey := func(a, b *state.Balance) int {
 		return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Asset, b.Asset))
@@ -65,7 +59,7 @@ func (d *stateRows) balances(have iter.Seq[state.Balance], s *state.State) {
 	sideBySide(have, s.Balances(), byKey, func(have, want *state.Balance) {
 		switch {
 		case have == nil:
-			if len(want.Asset) <= longestAsset {
+			if len(want.Asset) <= store.LongestAsset {
 				d.add(BalanceState, want.UserID, "balances", fmt.Sprintf("user %d's %s is missing: %s", want.UserID, short(want.Asset), balanceText(want)))
 			}
 		case want == nil:
