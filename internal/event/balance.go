@@ -99,6 +99,7 @@ func (d *Decoder) movement(b *Balance) {
 // stored as it is; an id that is there and is none is refused.
 func (d *Decoder) detailID(detail Text) Decimal {
 	d.src, d.shape, d.fields[detailID] = detail, &detailShape, token{}
+	d.forgetNames() // a detail that broke off inside an object has left its own
 	if d.document(); d.err != nil {
 		d.err = nil
 		return nil

@@ -114,3 +114,19 @@ func TestBalance(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { check(t, c.base, edit(t, c.base, c.old, c.new), c.reason) })
 	}
 }
+
+// TestBrokenDetails has details that break off inside of objects, in the layout
+// that needs no scan: none may leave anything in the Decoder.
+func TestBrokenDetails(t *testing.T) {
+	broken := []byte(strings.Replace(deposit, `{\"id\":1631097273927,\"key\":\"value\"}`, `{\"a\":1,\"b\":{\"c\":1,\"d\":2`, 1))
+	var d Decoder
+	var b Balance
+	for range 1000 {
+		if err := d.Deposit(broken, &b); err != nil || b.BusinessID != nil {
+			t.Fatalf("business id %q, %v", b.BusinessID, err)
+		}
+	}
+	if len(d.names) > 4 {
+		t.Errorf("%d names are left", len(d.names))
+	}
+}

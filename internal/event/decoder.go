@@ -92,9 +92,7 @@ func (d *Decoder) scan(value []byte, s *shape) bool {
 func (d *Decoder) rescan(value []byte, s *shape) bool {
 	d.src, d.shape, d.err, d.escapedNUL = value, s, nil, false
 	d.fields = [maxFields]token{}
-	if d.names = d.names[:0]; cap(d.names) > maxNames {
-		d.names = nil
-	}
+	d.forgetNames()
 	switch {
 	case value == nil:
 		d.fail("tombstone: the record has no value")

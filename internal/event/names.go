@@ -59,6 +59,14 @@ func (m *members) close(d *Decoder) []byte {
 	return nil
 }
 
+// forgetNames empties the stack before a scan: one that failed inside of objects
+// has left their names there.
+func (d *Decoder) forgetNames() {
+	if d.names = d.names[:0]; cap(d.names) > maxNames {
+		d.names = nil
+	}
+}
+
 // fingerprint mixes a key's length, head and tail. Keys that differ elsewhere
 // only share it, and are then compared in full.
 func fingerprint(key []byte) uint64 {
