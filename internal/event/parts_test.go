@@ -185,6 +185,14 @@ func TestUnify(t *testing.T) {
 	}
 	var d Decoder
 	var u Unify
+	// A deposit of 2021-07 has no business_id of its own.
+	early := `{"timestamp":1625443200.5,"user_id":1,"asset":"USDT","business":"deposit","change":"5","balance":"5","balance_available":"5","balance_frozen":"0","detail":"{\"id\":1625443200123}"}`
+	if err := d.Unify([]byte("balances"), []byte(early), &u); err != nil || u.Kind != KindDeposit || string(u.Balance.BusinessID) != "1625443200123" {
+		t.Errorf("kind %d, business id %s, %v", u.Kind, u.Balance.BusinessID, err)
+	}
+	if err := d.Unify([]byte("balances"), []byte(strings.Replace(early, `:1625443200123}`, `:-5}`, 1)), &u); err == nil || !strings.Contains(err.Error(), "detail.id is -5") {
+		t.Errorf("negative id: %v", err)
+	}
 	if err := d.Unify([]byte("unifyevents"), []byte(user), &u); err == nil || !strings.Contains(err.Error(), `key "unifyevents" is not one of the engine's`) {
 		t.Errorf("unknown key: %v", err)
 	}

@@ -20,8 +20,13 @@ func (d *Decoder) Unify(key, value []byte, u *Unify) error {
 		return d.Withdraw(value, &u.Balance)
 	case "balances":
 		// Until 2021-08-16 deposits and withdrawals had this key (wire format,
-		// section 1.10); the sign of the change tells them apart.
+		// section 1.10); the sign of the change tells them apart. Their business id
+		// stands in the detail, as it still does.
 		err := d.Balance(value, &u.Balance)
+		if err == nil {
+			u.Balance.BusinessID = d.detailID(u.Balance.Detail)
+			err = d.result()
+		}
 		u.Kind = KindDeposit
 		if err == nil && u.Balance.Change[0] == '-' {
 			u.Kind = KindWithdraw
