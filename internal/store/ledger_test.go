@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/thaliumx/persistor/internal/testenv"
 )
@@ -180,4 +181,45 @@ func TestMigrateFromSeveralPlacesAtOnce(t *testing.T) {
 			t.Errorf("%s is not applied", m.Name)
 		}
 	}
+}
+
+// The first process may need longer for the extension than a session waits for
+// locks.
+func TestMigrateWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t, o: Options{URL: testenv.Database(t), SynchronousCommit: true}}
+	r.conn = r.connect()
+	r.exec("SELECT pg_advisory_lock(hashtext('persistor: prepare schema'))")
+	var wait, bound time.Duration
+	if err := r.conn.QueryRow(t.Context(), "SELECT current_setting('lock_timeout')::interval, '3 s'::interval").Scan(&bound, &wait); err != nil || bound >= wait {
+		t.Fatalf("a session waits %v, %v", bound, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := Migrate(context.WithoutCancel(t.Context()), r.o)
+		done <- err
+	}()
+	for !r.waiting(wait) {
+		select {
+		case err := <-done:
+			t.Fatalf("migrate did not wait: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	r.exec("SELECT pg_advisory_unlock_all()")
+	if err := <-done; err != nil {
+		t.Errorf("migrate: %v", err)
+	}
+}
+
+// waiting says whether a session has waited so long for an advisory lock here.
+func (r *rig) waiting(least time.Duration) (is bool) {
+	r.t.Helper()
+	err := r.conn.QueryRow(r.t.Context(), `SELECT EXISTS (SELECT FROM pg_locks
+		WHERE locktype = 'advisory' AND NOT granted AND clock_timestamp() - waitstart > $1
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`, least).Scan(&is)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return is
 }

@@ -137,8 +137,10 @@ func provider(db *sql.DB) (*goose.Provider, error) {
 func prepareSchema(ctx context.Context, db *sql.DB) error {
 	const creating = "create schema dingir and extension timescaledb"
 	// IF NOT EXISTS is no protection against another process that creates the
-	// same at the same moment; a lock is.
+	// same at the same moment; a lock is. Whoever has it may need longer for the
+	// extension than our sessions wait for locks.
 	_, err := db.ExecContext(ctx, `
+		SET LOCAL lock_timeout = '1min';
 		SELECT pg_advisory_xact_lock(hashtext('persistor: prepare schema'));
 		CREATE SCHEMA IF NOT EXISTS dingir;
 		CREATE EXTENSION IF NOT EXISTS timescaledb`)
