@@ -54,7 +54,10 @@ func runDaemon(ctx context.Context, c *call) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	if err := awaitSchema(ctx, c); err != nil {
+	switch err := awaitSchema(ctx, c); {
+	case ctx.Err() != nil: // told to end before it began
+		return nil
+	case err != nil:
 		return withDatabaseHint(c, err)
 	}
 	letters, closeLetters, err := deadLetters(c)
@@ -112,7 +115,7 @@ func awaitSchema(ctx context.Context, c *call) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-time.After(time.Second):
 		}
 	}

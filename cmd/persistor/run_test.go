@@ -76,6 +76,53 @@ func TestRunWaitsForAServerThatHasNoRoom(t *testing.T) {
 	}
 }
 
+// SIGTERM is obeyed also while a server that was reached keeps silent, to who
+// wants in or to the question for the schema.
+func TestRunEndsBesideASilentServer(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		letsIn bool
+	}{{"at the door", false}, {"inside", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			over, left := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(left)
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				server := pgproto3.NewBackend(conn, conn)
+				_, _ = server.ReceiveStartupMessage()
+				if test.letsIn {
+					server.Send(&pgproto3.AuthenticationOk{})
+					server.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+					_ = server.Flush()
+					_, _ = server.Receive()
+				}
+				stop()
+				<-over
+			}()
+			var out bytes.Buffer
+			began := time.Now()
+			env := []string{"PERSISTOR_DATABASE_URL=postgres://u@" + listener.Addr().String() + "/d?sslmode=disable", "PERSISTOR_LISTEN=127.0.0.1:0"}
+			code := run(ctx, t.Context(), []string{"run"}, env, &out, &out)
+			if took := time.Since(began); code != exitDone || took > 5*time.Second {
+				t.Errorf("exit %d after %v: %s", code, took, &out)
+			}
+			close(over)
+			_ = listener.Close()
+			<-left
+		})
+	}
+}
+
 // What would keep the daemon from a partition is told before it starts.
 func TestRunCheck(t *testing.T) {
 	brokers, prefix := testenv.Kafka(t), testenv.TopicPrefix(t)
