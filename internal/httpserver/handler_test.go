@@ -27,7 +27,7 @@ func running(now time.Time) Status {
 		Version: "1.4.0", Commit: "0123abc", Started: now.Add(-9*24*time.Hour - 4*time.Hour),
 		Kafka:    Connection{Target: "kafka-1:9092,kafka-2:9092,kafka-3:9092", Up: true, Since: now.Add(-26 * time.Hour)},
 		Database: Connection{Target: "db.internal:5432, database market, as persistor", Up: true, Since: now.Add(-9 * 24 * time.Hour)},
-		Group:    Group{ID: "thaliumx-persistor", State: "stable", Members: 2, Generation: 17},
+		Group:    Group{ID: "thaliumx-persistor", State: "stable", Generation: 17},
 		Rates:    Rates{Records: 4210, Commits: 7.5, CommitMillis: 8.4, EndToEnd: 37},
 	}
 	for _, topic := range []string{"balances", "orders", "trades", "unifyevents"} {
@@ -35,7 +35,7 @@ func running(now time.Time) Status {
 			s.Partitions = append(s.Partitions, Partition{
 				Topic: topic, Partition: n, State: Running, Worker: len(s.Partitions) % 3,
 				NextOffset: 81_234_567 + int64(n), HighWatermark: 81_234_567 + 2*int64(n), LogStart: 12_000_000,
-				LastCommit: now.Add(-time.Duration(n) * 100 * time.Millisecond), Rate: 260,
+				LastCommit: now.Add(-time.Duration(n) * 100 * time.Millisecond),
 			})
 		}
 	}
@@ -57,7 +57,7 @@ func halted(now time.Time) Status {
 	p.State = Halted
 	p.Reason = "Kafka's retention has removed offsets 81,234,571 to 81,300,122 before they were stored"
 	p.Remedy = "if those records are really gone, run `persistor positions set --topic orders --partition 4 --offset 81300123`, which notes the gap; nothing else will start this partition"
-	p.HighWatermark, p.LogStart, p.Rate = 82_400_000, 81_300_123, 0
+	p.HighWatermark, p.LogStart = 82_400_000, 81_300_123
 	p.LastCommit = now.Add(-3*time.Hour - 12*time.Minute)
 	w := &s.Partitions[12]
 	w.State, w.Reason = Waiting, "a former owner's transaction holds the ledger row"
@@ -182,7 +182,7 @@ func TestPage(t *testing.T) {
 		status    Status
 		want, not []string
 	}{
-		{"running", running(now), []string{"Running", "16 partitions, up to date", "81,234,567", "4,210", "37 ms", "2 members, generation 17"}, []string{"What to do"}},
+		{"running", running(now), []string{"Running", "16 partitions, up to date", "81,234,567", "4,210", "37 ms", "stable, generation 17"}, []string{"What to do"}},
 		{"halted", halted(now), []string{"1 partition halted", "What to do:", "<code><span>persistor</span> <span>positions</span> <span>set</span> <span>--topic</span> <span>orders</span>", "3 h 12 min ago", "<small>a former owner"}, nil},
 		{"outage", outage(now), []string{"Not ready", "away for 3 min 20 s", "connection refused"}, []string{"halted"}},
 		{"standing by", Status{Started: now}, []string{"Standing by", "not tried yet"}, []string{"<table"}},

@@ -107,8 +107,7 @@ type Connection struct {
 // Group is this process's membership of the consumer group.
 type Group struct {
 	ID         string `json:"id"`
-	State      string `json:"state"`   // such as "stable", "joining", "away"
-	Members    int    `json:"members"` // 0: unknown
+	State      string `json:"state"` // such as "stable", "joining", "away"
 	Generation int    `json:"generation"`
 }
 
@@ -137,7 +136,6 @@ type Partition struct {
 	Worker        int       `json:"worker"`
 	LastCommit    time.Time `json:"last_commit"`  // zero: none yet
 	BehindSince   time.Time `json:"behind_since"` // zero: there is no lag
-	Rate          float64   `json:"records_per_second"`
 }
 
 // Lag is how many offsets are not stored yet, where that is known. It is

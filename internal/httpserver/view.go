@@ -45,7 +45,7 @@ type server struct{ Label, Target, State, Error, Mood string }
 
 type row struct {
 	Partition
-	Mood, LagText, NextText, HighText, HeadroomText, RateText, CommitText, CommitTime string
+	Mood, LagText, NextText, HighText, HeadroomText, CommitText, CommitTime string
 }
 
 const (
@@ -186,9 +186,6 @@ func connection(label string, c Connection, now time.Time) server {
 
 func group(g Group) server {
 	s := server{Label: "Group", Target: g.ID, State: g.State, Mood: warnIf(g.State != "stable")}
-	if g.Members > 0 {
-		s.State += ", " + plural(g.Members, "member")
-	}
 	if g.Generation > 0 {
 		s.State += ", generation " + strconv.Itoa(g.Generation)
 	}
@@ -202,7 +199,7 @@ func rows(partitions []Partition, now time.Time) []row {
 		r := row{
 			Partition: p, Mood: mood(p.State),
 			NextText: offset(p.NextOffset), HighText: offset(p.HighWatermark),
-			LagText: "?", HeadroomText: "?", RateText: decimal(p.Rate), CommitText: "none yet",
+			LagText: "?", HeadroomText: "?", CommitText: "none yet",
 		}
 		if lag, known := p.Lag(); known {
 			r.LagText = number(lag)
