@@ -67,14 +67,6 @@ func (e *Engine) Validate() error {
 	return validateURL("engine-database-url", e.DatabaseURL)
 }
 
-// Target names server, database and role for people, without the password.
-func (e *Engine) Target() string {
-	if e.DatabaseURL == "" {
-		return ""
-	}
-	return target(e.DatabaseURL)
-}
-
 // libpqSet says whether the environment tells libpq where or as whom to
 // connect. The other PG… variables (password, TLS, …) complete any URL.
 func libpqSet(env []string) bool {

@@ -55,8 +55,8 @@ func TestTarget(t *testing.T) {
 			t.Errorf("%s: %s", test.name, got)
 		}
 	}
-	if e := (Engine{}); e.Target() != "" || e.Validate() != nil {
-		t.Error("no engine database is no target and no error")
+	if e := (Engine{}); e.Validate() != nil {
+		t.Error("no engine database is no error")
 	}
 }
 

@@ -95,6 +95,3 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Close gives the address back where Serve was never called.
-func (s *Server) Close() error { return s.listener.Close() }

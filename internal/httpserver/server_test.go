@@ -98,7 +98,7 @@ func TestListenErrors(t *testing.T) {
 			}
 		})
 	}
-	if err := first.Close(); err != nil {
+	if err := first.listener.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Serve(t.Context()); err == nil {
