@@ -228,7 +228,7 @@ func TestByteForByte(t *testing.T) {
 			}
 		})
 	}
-	if n, err := store.PendingRejects(t.Context(), f.options); err != nil || n != int64(len(cases))-1 {
+	if n, err := store.PendingRejects(t.Context(), f.conn); err != nil || n != int64(len(cases))-1 {
 		t.Errorf("%d pending, %v: the foreign one does not count", n, err)
 	}
 }

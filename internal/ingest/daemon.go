@@ -151,8 +151,10 @@ func (d *Daemon) snapshots() []httpserver.Partition {
 // countRejects keeps the number of rejects that wait for an operator. It is also
 // what notices whether the database is there while there is nothing to store.
 func (d *Daemon) countRejects(ctx context.Context) {
+	pending := pendingRejects{database: d.Options.Database}
+	defer pending.close(ctx)
 	for lost := true; ; {
-		switch n, err := store.PendingRejects(ctx, d.Options.Database); {
+		switch n, err := pending.count(ctx); {
 		case ctx.Err() != nil:
 		case err != nil:
 			d.databaseDown(err)

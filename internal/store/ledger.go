@@ -141,14 +141,9 @@ func TopicID(ctx context.Context, q querier, topic, clusterID string, topicUUID 
 
 // PendingRejects counts the rejects that wait for an operator: unresolved and
 // not foreign.
-func PendingRejects(ctx context.Context, o Options) (int64, error) {
-	conn, err := Connect(ctx, o)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
+func PendingRejects(ctx context.Context, conn *pgx.Conn) (int64, error) {
 	var n int64
-	err = conn.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL AND reason <> 'foreign'").Scan(&n)
+	err := conn.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL AND reason <> 'foreign'").Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the pending rejects: %w", err)
 	}

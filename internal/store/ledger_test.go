@@ -136,7 +136,7 @@ func TestPendingRejectsLeavesOutTheForeign(t *testing.T) {
 	}
 	r.write(b)
 	r.exec(`UPDATE dingir.rejects SET resolved_at = now() WHERE "offset" = 2`)
-	if n, err := PendingRejects(t.Context(), r.o); n != 1 || err != nil {
+	if n, err := PendingRejects(t.Context(), r.conn); n != 1 || err != nil {
 		t.Errorf("%d pending, %v; want 1", n, err)
 	}
 }
