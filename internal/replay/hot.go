@@ -150,6 +150,7 @@ func (h *hotReader) drain(ctx context.Context, s *span, part *fetch.Part) error 
 			if s.lost {
 				s.lost, s.lostUntil = false, max(s.lostUntil, rec.Timestamp)
 			}
+			s.newest = max(s.newest, rec.Timestamp)
 			h.at[s] = rec.Offset + 1
 			if rec.Offset >= s.Next && rec.Timestamp > h.logLast+slack {
 				continue // no record of unifyevents can be this one's, but behind it one may be

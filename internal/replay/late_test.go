@@ -29,18 +29,28 @@ func TestAnEventThatMayStillCome(t *testing.T) {
 	s := newScene(t, 0, nil)
 	now := time.Now()
 	old := now.Add(-7 * time.Minute)
+	// A topic that nobody sends to gets no twin.
 	s.store(put("unifyevents", 1, now), put("unifyevents", 2, old))
+	if report := s.replay(3, "--dry-run"); report.Differences != 2 {
+		t.Errorf("%+v, want both missing", report)
+	}
+	s.store(put("unifyevents", 3, old), put("orders", 3, old))
 	report := s.replay(0, "--yes")
 	if have := s.table(report, "order_events"); have.Missing != 1 || report.Differences != 1 {
 		t.Errorf("%+v, want the old one missing only", have)
 	}
-	s.orders("while it may come", 1)
+	s.orders("while it may come", 2)
 	s.store(put("orders", 1, now.Add(time.Second)))
-	s.orders("it came", 2)
+	s.orders("it came", 3)
 	if last := s.replay(0, "--dry-run"); last.Differences != 0 {
 		t.Errorf("afterwards: %+v", last)
 	}
 	s.verify()
+	// One behind it has its twin behind it, or never.
+	s.store(put("unifyevents", 4, now))
+	if report := s.replay(3, "--dry-run"); report.Differences != 1 {
+		t.Errorf("%+v, want the new one missing", report)
+	}
 }
 
 // Where records of the event's own topic have expired, its own may be among them,

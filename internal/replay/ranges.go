@@ -27,6 +27,7 @@ type span struct {
 	// lostUntil is the timestamp in ms of the first record behind such positions.
 	lost      bool
 	lostUntil int64
+	newest    int64 // timestamp in ms of the newest record; 0: there was none
 }
 
 func (s *span) unify() bool { return s.topic == topics.UnifyEvents }

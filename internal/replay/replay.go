@@ -247,20 +247,28 @@ const lateness = 5 * time.Minute
 // twinBound is the time up to which a record of unifyevents without one on its
 // own topic is the only one. A later one's twin may still come, and would be a
 // second row beside one that is made of this record: two topics have two times.
-// But a twin that has expired does not come any more. What has expired of a
-// partition is not later than the first record behind it, give or take the slack;
-// where there is none behind it, it may be of any time. A row that waits for its
-// twin in vain is put in by a later run.
+//
+// None comes any more to a partition that has later records already, and where
+// records have expired the twin may be among them. What has expired of a partition
+// is not later than the first record behind it, give or take the slack; where
+// there is none behind it, it may be of any time. A topic that never had a record
+// has nobody who sends any. A row that waits for its twin in vain is put in by a
+// later run.
 func (r *run) twinBound(table string) time.Time {
-	bound := r.begun.Add(-lateness).UnixMilli()
+	bound, all := r.begun.Add(-lateness).UnixMilli(), forever
 	for _, s := range r.spans {
-		switch {
-		case topics.TableOf(s.topic) != table:
-		case s.lost:
-			bound = forever
-		case s.lostUntil != 0:
+		if topics.TableOf(s.topic) != table {
+			continue
+		}
+		if s.lost {
+			return bounded(forever)
+		}
+		if s.lostUntil != 0 {
 			bound = max(bound, s.lostUntil+slack)
 		}
+		if s.newest != 0 {
+			all = min(all, s.newest)
+		}
 	}
-	return bounded(bound)
+	return bounded(max(bound, all))
 }
