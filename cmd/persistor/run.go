@@ -9,10 +9,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -54,12 +52,6 @@ func runDaemon(ctx context.Context, c *call) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	switch err := awaitSchema(ctx, c); {
-	case ctx.Err() != nil: // told to end before it began
-		return nil
-	case err != nil:
-		return withDatabaseHint(c, err)
-	}
 	letters, closeLetters, err := deadLetters(c)
 	if err != nil {
 		return err
@@ -78,11 +70,19 @@ func runDaemon(ctx context.Context, c *call) error {
 	}
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer stopServing()
 	loops.Go(func() {
 		if err := server.Serve(serving); err != nil {
 			c.log.Error("the HTTP server ended", "error", err)
 		}
 	})
+	switch err := d.AwaitSchema(ctx); {
+	case ctx.Err() != nil: // told to end before it began
+		return nil
+	case err != nil:
+		return withDatabaseHint(c, err)
+	}
 	loops.Go(func() { letters.Run(serving) })
 	loops.Go(func() {
 		if err := accounts.Run(serving); err != nil && serving.Err() == nil {
@@ -90,8 +90,6 @@ func runDaemon(ctx context.Context, c *call) error {
 		}
 	})
 	err = d.Run(ctx, c.hurry)
-	stopServing()
-	loops.Wait()
 	if errors.Is(err, ingest.ErrAllHalted) {
 		return &exitError{exitHalted, fmt.Errorf("%w; `persistor positions` shows where, and the log why and what to do", err)}
 	}
@@ -99,26 +97,6 @@ func runDaemon(ctx context.Context, c *call) error {
 		c.log.Info("stopped; everything in flight is stored or left for the next owner")
 	}
 	return err
-}
-
-// awaitSchema checks the schema, and waits for a server that cannot be reached:
-// what was up yesterday may start after us, or be full of others' sessions.
-func awaitSchema(ctx context.Context, c *call) error {
-	for told := false; ; told = true {
-		err := store.CheckSchema(ctx, databaseOptions(c))
-		_, unreachable := errors.AsType[*pgconn.ConnectError](err)
-		if err == nil || !unreachable || store.Classify(err) != store.Retry {
-			return err
-		}
-		if !told {
-			c.log.Warn("the database cannot be reached; waiting for it", "error", withDatabaseHint(c, err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 // deadLetters builds what copies rejects to their topics. It has a transport of

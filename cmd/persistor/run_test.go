@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -73,6 +75,56 @@ func TestRunWaitsForAServerThatHasNoRoom(t *testing.T) {
 				t.Errorf("exit %d, want %d: %s", code, want, &out)
 			}
 		})
+	}
+}
+
+// Whoever looks while the daemon waits for the database sees what it waits for; a
+// restart would not help.
+func TestRunTellsWhatItWaitsFor(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	url := refusing(t, "57P03", func() {})
+	var out bytes.Buffer
+	ended := make(chan int)
+	go func() {
+		ended <- run(ctx, t.Context(), []string{"run"}, []string{"PERSISTOR_DATABASE_URL=" + url, "PERSISTOR_LISTEN=" + address, "PERSISTOR_OUTAGE_GRACE=100ms"}, &out, &out)
+	}()
+	get := func(path string) (code int, body string) {
+		answer, err := http.Get("http://" + address + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer answer.Body.Close()
+		all, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(all)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if code, body := get("/readyz"); code == http.StatusServiceUnavailable && strings.Contains(body, "database_away") && strings.Contains(body, "57P03") {
+			if strings.Contains(body, "kafka_away") {
+				t.Errorf("Kafka has not been tried yet: %s", body)
+			}
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("/readyz: %d %s", code, body)
+		}
+	}
+	if code, body := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d %s", code, body)
+	}
+	stop()
+	if code := <-ended; code != exitDone {
+		t.Errorf("exit %d: %s", code, &out)
+	}
+	if n := strings.Count(out.String(), "waiting for it"); n != 1 {
+		t.Errorf("said %d times that it waits: %s", n, &out)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 
@@ -108,6 +109,23 @@ func New(o Options, log *slog.Logger, r prometheus.Registerer) (*Daemon, error) 
 		d.audit = &live.Audit{Database: o.Database, Log: log, Settled: d.settled}
 	}
 	return d, nil
+}
+
+// AwaitSchema checks the schema, and waits for a server that cannot be reached:
+// what was up yesterday may start after us, or be full of others' sessions. The
+// status tells of it meanwhile.
+func (d *Daemon) AwaitSchema(ctx context.Context) error {
+	for {
+		err := store.CheckSchema(ctx, d.Options.Database)
+		_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+		if err == nil || !unreachable || store.Classify(err) != store.Retry {
+			return err
+		}
+		d.databaseDown(err)
+		if !sleep(ctx, time.Second) {
+			return ctx.Err()
+		}
+	}
 }
 
 // Run consumes until ctx ends, and then lets what is in flight finish, but not

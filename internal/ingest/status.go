@@ -62,7 +62,10 @@ func (d *Daemon) Status() httpserver.Status {
 				Message: fmt.Sprintf("%s (%s) is away since %s: %s", name, c.Target, since.Format(time.RFC3339), c.Error)})
 		}
 	}
-	away("kafka_away", "Kafka", s.Kafka)
+	// Kafka is not tried before the database has been reached.
+	if !s.Kafka.Since.IsZero() || s.Database.Up {
+		away("kafka_away", "Kafka", s.Kafka)
+	}
 	away("database_away", "the database", s.Database)
 	for _, p := range s.Partitions {
 		lag, known := p.Lag()
