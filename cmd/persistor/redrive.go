@@ -60,7 +60,7 @@ func redrive(ctx context.Context, c *call, conn *pgx.Conn, ids []int64) error {
 		rec := ingest.Record{Offset: r.Offset, Time: r.Time.UnixMilli(), Key: r.Key, Value: r.Value}
 		return decoder.Add(b, r.Log, topic, rec, ingest.Hash(r.Value))
 	}
-	remained := 0
+	remained, before := 0, 0
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -72,9 +72,14 @@ func redrive(ctx context.Context, c *call, conn *pgx.Conn, ids []int64) error {
 		case unstorable: // the one record
 			remained++
 			fmt.Fprintf(c.stdout, "reject %d stays: %s\n", id, bad.Records[0].Reason)
-		case refused || errors.Is(err, store.ErrResolved):
+		case refused:
 			remained++
 			fmt.Fprintf(c.stdout, "reject %d stays: %v\n", id, err)
+		case errors.Is(err, store.ErrNoReject):
+			return fmt.Errorf("reject %d: %w; `persistor rejects list` lists them", id, err)
+		case errors.Is(err, store.ErrResolved):
+			before++
+			fmt.Fprintf(c.stdout, "reject %d: %v\n", id, err)
 		case err != nil:
 			return fmt.Errorf("reject %d: %w", id, err)
 		case done.Table == "":
@@ -83,11 +88,18 @@ func redrive(ctx context.Context, c *call, conn *pgx.Conn, ids []int64) error {
 			fmt.Fprintf(c.stdout, "reject %d resolved: its row is in dingir.%s already\n", id, done.Table)
 		default:
 			fmt.Fprintf(c.stdout, "reject %d resolved: stored in dingir.%s\n", id, done.Table)
+			back, err := decoder.Conflicts(ctx, conn)
+			if err != nil {
+				return fmt.Errorf("reject %d is stored: %w", id, err)
+			}
+			if back {
+				fmt.Fprintf(c.stdout, "reject %d: a conflict, its id is there with other content; both rows are kept\n", id)
+			}
 		}
 	}
 	if remained > 0 {
 		return fmt.Errorf("%d of %d rejects could not be stored", remained, len(ids))
 	}
-	fmt.Fprintf(c.stdout, "%d rejects resolved\n", len(ids))
+	fmt.Fprintf(c.stdout, "%d rejects resolved\n", len(ids)-before)
 	return nil
 }

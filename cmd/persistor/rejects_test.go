@@ -127,7 +127,8 @@ func TestRejectsRedrive(t *testing.T) {
 		{"reason", "", "--reason tombstone", 1, []string{"reject 4 stays", "1 of 1 rejects"}},
 		{"foreign", "", "--reason foreign", 1, []string{"reject 5 stays: foreign"}},
 		{"nothing left", "UPDATE dingir.rejects SET resolved_at = now() WHERE id = 9", "--topic trades", 0, []string{"0 rejects resolved"}},
-		{"unknown", "", "99", 1, []string{"reject 99 stays: no such reject, or it is resolved already"}},
+		{"unknown", "", "99", 1, []string{"reject 99: there is no such reject; `persistor rejects list`"}},
+		{"one twice", "", "1 1", 0, []string{"reject 1 resolved: stored", "reject 1: it is resolved already", "1 rejects resolved"}},
 		{"collision", `INSERT INTO dingir.internal_transfers (time, user_from, user_to, content_hash, src_offset, src_partition, src_topic, asset, amount)
 			VALUES ('2021-09-08 10:34:34.239939Z', 1, 3, HASH, 0, 0, 9, 'USDT', 7)`, "1", 1, []string{"hash collision"}},
 		{"refused by the database", "ALTER TABLE dingir.internal_transfers ADD CHECK (amount < 10)", "1", 1, []string{"reject 1 stays: dingir.internal_transfers refuses it: ", "violates check constraint"}},
@@ -153,5 +154,22 @@ func TestRejectsRedrive(t *testing.T) {
 				t.Errorf("verify: %+v", got)
 			}
 		})
+	}
+}
+
+// A redriven record can bring an id that another row has by now: both are kept, and
+// whoever redrives it is told.
+func TestRedriveTellsOfConflicts(t *testing.T) {
+	env, sql := rejected(t)
+	sql("INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('p.registeruser', 'c', gen_random_uuid())")
+	sql("INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset) VALUES ('p.registeruser', 0, 3, 0, 2, 2)")
+	for offset, id := range []int{7, 8} {
+		sql(`INSERT INTO dingir.rejects (topic, partition, "offset", record_time, value, headers, reason, topic_id) VALUES ('p.registeruser', 0, $1, '2024-01-01', $2, '[]', '22003: out of range', 3)`,
+			offset, fmt.Appendf(nil, `{"user_id":%d,"l1_address":"0x%d","l2_pubkey":"0x"}`, id, id))
+	}
+	sql("INSERT INTO dingir.users (registered_at, user_id, content_hash, src_offset, src_partition, src_topic, l1_address, l2_pubkey) VALUES ('2024-01-02', 8, 1, 9, 0, 3, '0xff', '0x')")
+	got := execute(t, env, "rejects", "redrive", "6", "7")
+	if got.code != 0 || strings.Contains(got.stdout, "reject 6: a conflict") || !strings.Contains(got.stdout, "reject 7 resolved: stored in dingir.users\nreject 7: a conflict, its id is there with other content; both rows are kept\n") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -154,20 +154,7 @@ func (c *conflicts) look(ctx context.Context, conn *pgx.Conn, b *store.Batch, li
 // ask asks whether rows have the ids of these with other content; only rows of
 // recent times, if that is not empty.
 func (c *conflicts) ask(ctx context.Context, conn *pgx.Conn, topic, recent string, list []candidate) error {
-	ids, hashes := make([]int64, len(list)), make([]int64, len(list))
-	for i, e := range list {
-		ids[i], hashes[i] = e.id, e.src.Hash
-	}
-	other := identified[topic].other
-	if recent != "" {
-		other += " AND r.time >= " + recent
-	}
-	rows, err := conn.Query(ctx, "SELECT k.n FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS k(id, hash, n) WHERE EXISTS ("+
-		other+")", ids, hashes)
-	if err != nil {
-		return err
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	found, err := others(ctx, conn, topic, recent, list)
 	if err != nil {
 		return err
 	}
@@ -179,6 +166,39 @@ func (c *conflicts) ask(ctx context.Context, conn *pgx.Conn, topic, recent strin
 	c.metrics.conflict(c.prefix+topic, len(found))
 	c.count.Add(int64(len(found)))
 	return nil
+}
+
+// others are which of these, counted from 1, have rows of their id with other content.
+func others(ctx context.Context, conn *pgx.Conn, topic, recent string, list []candidate) ([]int64, error) {
+	ids, hashes := make([]int64, len(list)), make([]int64, len(list))
+	for i, e := range list {
+		ids[i], hashes[i] = e.id, e.src.Hash
+	}
+	other := identified[topic].other
+	if recent != "" {
+		other += " AND r.time >= " + recent
+	}
+	rows, err := conn.Query(ctx, "SELECT k.n FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS k(id, hash, n) WHERE EXISTS ("+
+		other+")", ids, hashes)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}
+
+// Conflicts tells whether the id of the record decoded last is there with other
+// content, for who stores a single one. It forgets the record.
+func (d *Decoder) Conflicts(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	list := d.ids
+	d.ids = d.ids[:0]
+	if len(list) == 0 {
+		return false, nil
+	}
+	found, err := others(ctx, conn, list[len(list)-1].topic, "", list[len(list)-1:])
+	if err != nil {
+		return false, fmt.Errorf("look for rows of the same id: %w", err)
+	}
+	return len(found) > 0, nil
 }
 
 const (

@@ -11,8 +11,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrResolved says that there is no unresolved reject of that id.
-var ErrResolved = errors.New("no such reject, or it is resolved already")
+// ErrResolved says that nothing is left to do about a reject, ErrNoReject that
+// there is none of that id.
+var (
+	ErrResolved = errors.New("it is resolved already")
+	ErrNoReject = errors.New("there is no such reject")
+)
 
 // Stored is a reject as its row has it. A nil key or value is null.
 type Stored struct {
@@ -37,17 +41,19 @@ type Redriven struct {
 func Redrive(ctx context.Context, conn *pgx.Conn, id int64, decode func(Stored, *Batch) error) (Redriven, error) {
 	var done Redriven
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		r := Stored{ID: id}
+		r, resolved := Stored{ID: id}, false
 		// Who reads the position again resolves the reject too: one waits here
 		// for the other.
-		err := tx.QueryRow(ctx, `SELECT topic, topic_id, partition, "offset", record_time, key, value
-			FROM dingir.rejects WHERE id = $1 AND resolved_at IS NULL FOR UPDATE`, id).
-			Scan(&r.Topic, &r.TopicID, &r.Partition, &r.Offset, &r.Time, &r.Key, &r.Value)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrResolved
-		}
-		if err != nil {
+		err := tx.QueryRow(ctx, `SELECT topic, topic_id, partition, "offset", record_time, key, value,
+			resolved_at IS NOT NULL FROM dingir.rejects WHERE id = $1 FOR UPDATE`, id).
+			Scan(&r.Topic, &r.TopicID, &r.Partition, &r.Offset, &r.Time, &r.Key, &r.Value, &resolved)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return ErrNoReject
+		case err != nil:
 			return fmt.Errorf("read reject %d: %w", id, err)
+		case resolved:
+			return ErrResolved
 		}
 		b := NewBatch()
 		if err := decode(r, b); err != nil {
