@@ -149,6 +149,10 @@ func comparePartitions(want Topic, have int) []Difference {
 // setting is one configuration key of a topic with its documented value.
 type setting struct{ key, value string }
 
+// cleanupPolicy is documented nowhere, since it is the broker's default: with any
+// other it removes records that nobody has read. All of the engine's have one key.
+const cleanupPolicy = "cleanup.policy"
+
 // compared returns the settings that matter to a reader. segment.bytes is
 // documented too, but only says how the broker keeps its files.
 func compared(t Topic) []setting {
@@ -157,6 +161,7 @@ func compared(t Topic) []setting {
 		{"compression.type", Compression},
 		{"max.message.bytes", strconv.Itoa(MaxMessageBytes)},
 		{"message.timestamp.type", TimestampType},
+		{cleanupPolicy, "delete"},
 	}
 }
 
@@ -175,8 +180,8 @@ func compareConfig(want Topic, have map[string]string) []Difference {
 			continue
 		}
 		diffs = append(diffs, Difference{
-			Topic: want.Name,
-			What:  fmt.Sprintf("%s is %s, documented %s", s.key, readable(s.key, have[s.key]), readable(s.key, s.value)),
+			Topic: want.Name, Grave: s.key == cleanupPolicy,
+			What: fmt.Sprintf("%s is %s, documented %s", s.key, readable(s.key, have[s.key]), readable(s.key, s.value)),
 			Remedy: fmt.Sprintf("kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s",
 				want.Name, s.key, s.value),
 		})

@@ -72,7 +72,7 @@ func TestCheckFindsWhatDiffers(t *testing.T) {
 	testenv.CreateTopic(t, brokers, prefix+"deposits", 3, documented("-1")...)
 	testenv.CreateTopic(t, brokers, prefix+"unifyevents", 3, documented(week)...)
 	testenv.CreateTopic(t, brokers, prefix+"registeruser", 3, entry("retention.ms", month), entry("compression.type", "producer"),
-		entry("max.message.bytes", "1000"), entry("message.timestamp.type", "LogAppendTime"))
+		entry("max.message.bytes", "1000"), entry("message.timestamp.type", "LogAppendTime"), entry("cleanup.policy", "compact"))
 
 	want := topics.Documented(prefix)
 	diffs, err := topics.Check(t.Context(), newClient(t, brokers, want), want)
@@ -96,13 +96,14 @@ func TestCheckFindsWhatDiffers(t *testing.T) {
 		"registeruser: compression.type is producer, documented snappy",
 		"registeruser: max.message.bytes is 1000, documented 10485760",
 		"registeruser: message.timestamp.type is LogAppendTime, documented CreateTime",
+		"GRAVE: registeruser: cleanup.policy is compact, documented delete",
 		"withdraws: missing: create it", "internaltransfer: missing", "thaliumx.dlq.general: missing", "thaliumx.dlq.transactions: missing",
 	} {
 		if !strings.Contains(all, expected) {
 			t.Errorf("not found: %s", expected)
 		}
 	}
-	if len(diffs) != 12 || !topics.AnyGrave(diffs) {
+	if len(diffs) != 13 || !topics.AnyGrave(diffs) {
 		t.Errorf("%d differences:\n%s", len(diffs), all)
 	}
 
@@ -110,7 +111,7 @@ func TestCheckFindsWhatDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(done.Made) != 4 || len(done.Existed) != 6 || len(done.Remained) != 8 {
+	if len(done.Made) != 4 || len(done.Existed) != 6 || len(done.Remained) != 9 {
 		t.Errorf("creation beside others: %+v", done)
 	}
 }
