@@ -79,7 +79,7 @@ smoke: build ## docker-compose.yml brought up whole beside all else, looked at, 
 
 .PHONY: bench
 bench: build up ## the daemon beside the database's limit and psql; BENCH='-rounds 5' and so on
-	$(ENV) go run ./cmd/bench $(BENCH)
+	$(ENV) env -u PERSISTOR_DEVSTACK -u PERSISTOR_DEVSTACK_CACHE go run ./cmd/bench $(BENCH)
 
 .PHONY: crash
 # The tests mostly wait for sessions to end, so more run at once than there are cores.

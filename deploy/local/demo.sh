@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A simulated exchange into the daemon, from start to proof: `make demo` has
-# built the programs and started Kafka and TimescaleDB. Everything of a run is
-# its own (a database, topics with a prefix, a group), so that nothing else on
-# the stack is touched. Ends with 0 only if every record is accounted for.
+# built the programs and started Kafka and TimescaleDB. It works in a database
+# "demo", made anew, with topics and a group of the run's own, so that nothing else
+# on the stack is touched; `make reset` takes the topics away with all the rest.
+# Ends with 0 only if every record is accounted for.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +21,10 @@ die() {
   exit 1
 }
 
+# The stack's own variables are none of the daemon's, which refuses what it does
+# not know.
+cache=${PERSISTOR_DEVSTACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/persistor-devstack}
+unset PERSISTOR_DEVSTACK PERSISTOR_DEVSTACK_CACHE
 # shellcheck disable=SC1091 # written by `make up`
 source .devstack/env
 exec 8>.devstack/demo.lock
@@ -32,7 +37,6 @@ psql() {
     return
   fi
   (
-    cache=${PERSISTOR_DEVSTACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/persistor-devstack}
     # shellcheck source-path=SCRIPTDIR
     source "$here/install.sh"
     # shellcheck source-path=SCRIPTDIR
