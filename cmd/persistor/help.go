@@ -35,7 +35,7 @@ func writeHelp(w io.Writer, topic []string) error {
 		return nil
 	case "settings":
 		fmt.Fprintln(w, "Settings, as flag and as variable; the flag wins:")
-		config.WriteHelp(w, config.NeedDaemon)
+		config.WriteHelp(w, config.NeedDaemon|config.NeedSchema)
 		return nil
 	}
 	if c, rest, err := find(topic); err == nil && len(rest) == 0 {

@@ -108,14 +108,29 @@ func writeSummary(w io.Writer, s *state.State) {
 		fmt.Fprintln(w, "provisional: the last operation may not be at its end")
 	}
 	if n := s.Mismatches(); n > 0 {
-		var names []string
+		var names, examples []string
 		for _, check := range s.Checks() {
 			if check.Failed > 0 {
 				names = append(names, fmt.Sprintf("%s %d", check.Name, check.Failed))
 			}
+			for _, e := range check.Examples {
+				examples = append(examples, fmt.Sprintf("  %s at offset %d: %s: expected %s, found %s\n", e.Check, e.Offset, shown(e.Field), shown(e.Expected), shown(e.Found)))
+			}
 		}
 		fmt.Fprintf(w, "the log contradicts itself %d times (docs/state.md): %s\n", n, strings.Join(names, ", "))
+		if len(examples) > 0 {
+			fmt.Fprintf(w, "the first of each:\n%s", strings.Join(examples, ""))
+		}
 	}
+}
+
+// shown is a text of the log's, for a terminal.
+func shown(text string) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return printable([]byte(text), len(text))
 }
 
 func balancesGrid(s *state.State, f *state.Filter) *grid {

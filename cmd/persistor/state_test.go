@@ -143,6 +143,20 @@ func TestStateOfADump(t *testing.T) {
 	}
 }
 
+// Where the log contradicts itself, the table says at which record, and nothing in
+// it does anything to a terminal.
+func TestStateShowsContradictions(t *testing.T) {
+	dump := filepath.Join(t.TempDir(), "dump.json")
+	line := `{"type":"DepositMessage","value":{"timestamp":1631097273.0,"user_id":7,"asset":"U\u001b[31m","business":"deposit","change":"5","balance":"6","balance_available":"6","balance_frozen":"0","detail":"{}"}}` + "\n"
+	if err := os.WriteFile(dump, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := execute(t, nil, "state", "--from", dump, "--format", "table")
+	if got.code != 0 || !strings.Contains(got.stdout, "payment_balance 1\nthe first of each:\n  payment_balance at offset 0: balance of user 7, U\\x1b[31m: expected 5, found 6\n") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // What the daemon stored answers for every source and every moment as a dump of
 // the same records does, and a compressed dump as a plain one.
 func TestStateOfTheDaemon(t *testing.T) {

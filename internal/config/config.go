@@ -50,7 +50,7 @@ const (
 	needLog Need = 0
 )
 
-// NeedDaemon is what `persistor run` needs: all there is.
+// NeedDaemon is what `persistor run` needs: all there is but NeedSchema.
 const NeedDaemon = NeedKafka | NeedConsumer | NeedDatabase | NeedEngine | NeedIngest | NeedHTTP
 
 // group is one concern's settings as the parser and the help text see them.

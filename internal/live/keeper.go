@@ -242,7 +242,7 @@ func (k *Keeper) count() {
 	if len(k.toTell) == 0 || time.Since(k.toldLast) < tellMismatchesEvery {
 		return
 	}
-	k.log.Warn("unifyevents contradicts itself; `persistor state` shows examples", "before_offset", k.at.next, "checks", fmt.Sprint(k.toTell))
+	k.log.Warn("unifyevents contradicts itself; `persistor state --format table` shows examples", "before_offset", k.at.next, "checks", fmt.Sprint(k.toTell))
 	k.toldLast = time.Now()
 	clear(k.toTell)
 }
