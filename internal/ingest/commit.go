@@ -23,8 +23,9 @@ const unknownTries = 8
 func (w *worker) commit(ctx context.Context) error {
 	delay := 50 * time.Millisecond
 	unknown, locked := 0, 0
+	defer w.answered()
 	for {
-		w.beat()
+		w.asks()
 		start := time.Now()
 		err := w.write(ctx)
 		w.metrics.commit(err, time.Since(start))
@@ -85,7 +86,6 @@ func (w *worker) commit(ctx context.Context) error {
 }
 
 func (w *worker) write(ctx context.Context) error {
-	defer w.asks()()
 	if err := w.connect(ctx); err != nil {
 		return err
 	}

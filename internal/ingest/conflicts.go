@@ -98,7 +98,7 @@ func (c *conflicts) raise(ctx context.Context, conn *pgx.Conn, topic string) err
 	return nil
 }
 
-// highest is the highest id that is stored.
+// highest is the highest id that is stored, of the rows that a condition leaves.
 func highest(ctx context.Context, conn *pgx.Conn, topic, where string) (id int64, err error) {
 	if err = conn.QueryRow(ctx, identified[topic].highest+where).Scan(&id); err != nil {
 		return 0, fmt.Errorf("look for the highest id of %s: %w", topic, err)

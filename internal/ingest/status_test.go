@@ -67,12 +67,12 @@ func TestASilentDatabaseIsNoReasonToRestart(t *testing.T) {
 	d.crew = []*worker{w}
 	long := time.Now().Add(-stuckAfter - time.Minute).Unix()
 	w.turned.Store(long)
-	done := w.asks()
+	w.asks()
 	w.asking.Store(long)
 	if s := d.Status(); !s.Healthy() || s.Ready() || s.Unready[0].Code != "database_silent" {
 		t.Errorf("unhealthy %+v, unready %+v, want database_silent and healthy", s.Unhealthy, s.Unready)
 	}
-	done()
+	w.answered()
 	if s := d.Status(); !s.Healthy() || !s.Ready() {
 		t.Errorf("unhealthy %+v, unready %+v: it has been answered", s.Unhealthy, s.Unready)
 	}

@@ -130,7 +130,8 @@ func (w *worker) connect(ctx context.Context) error {
 
 // admitAll looks at each partition that is not in work.
 func (w *worker) admitAll(ctx context.Context) error {
-	defer w.asks()()
+	w.asks()
+	defer w.answered()
 	if err := w.noticeMoves(ctx); err != nil {
 		if ctx.Err() == nil {
 			w.databaseDown(err)
@@ -280,11 +281,8 @@ func (w *worker) partFailed(p *partition, part *fetch.Part, err error) {
 // beat notes that the worker's loop turns.
 func (w *worker) beat() { w.turned.Store(time.Now().Unix()) }
 
-// asks notes that the worker waits for the database, until done is called.
-func (w *worker) asks() (done func()) {
-	w.asking.Store(time.Now().Unix())
-	return w.answered
-}
+// asks notes that the worker waits for the database from now on, until answered.
+func (w *worker) asks() { w.asking.Store(time.Now().Unix()) }
 
 func (w *worker) answered() {
 	w.beat()
