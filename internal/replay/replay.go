@@ -113,6 +113,7 @@ func Replay(ctx context.Context, o Options) (*Report, error) {
 	if err := r.apply(ctx); err != nil {
 		return nil, withLocksHint(err)
 	}
+	failpoint.Hit("applied")
 	r.report.Applied = true
 	return &r.report, nil
 }
