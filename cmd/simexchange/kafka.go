@@ -100,7 +100,7 @@ func dialKafka(ctx context.Context, brokers []string, prefix string, seed uint64
 			strings.Join(brokers, ","), strings.Join(missing, ", "))
 	}
 	for _, s := range c.topics[exchange.UnifyTopic].streams {
-		if s.next, err = s.end(ctx); err != nil {
+		if s.next, err = s.firstEnd(ctx); err != nil {
 			return nil, err
 		}
 		s.exact = true
@@ -256,7 +256,28 @@ func (s *stream) end(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("ask for the end of %s/%d: %w", s.topic, s.partition, err)
 	}
 	for _, p := range answer.Topics[s.topic] {
-		return p.LastOffset, p.Error
+		if p.Error != nil {
+			return 0, fmt.Errorf("ask for the end of %s/%d: %w", s.topic, s.partition, p.Error)
+		}
+		return p.LastOffset, nil
 	}
 	return 0, fmt.Errorf("ask for the end of %s/%d: no answer", s.topic, s.partition)
+}
+
+// firstEnd is end for a topic that may have been made just now: brokers name a
+// partition's leader a moment before it takes up its office.
+func (s *stream) firstEnd(ctx context.Context) (int64, error) {
+	deadline := time.Now().Add(patience)
+	for {
+		end, err := s.end(ctx)
+		var code kafka.Error
+		if !errors.As(err, &code) || !code.Temporary() || time.Now().After(deadline) {
+			return end, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/thaliumx/persistor/internal/exchange"
 )
@@ -288,5 +289,36 @@ func TestSomebodyElseOnUnifyIsNoticed(t *testing.T) {
 	}
 	if err := c.close(); err == nil || !strings.Contains(err.Error(), "somebody else") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A topic that was made a moment ago has a leader that does not lead yet.
+func TestNewTopicsAreWaitedFor(t *testing.T) {
+	fake := fakeCluster(t)
+	var refused atomic.Int32
+	fake.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		fake.KeepControl()
+		answer := request.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, asked := range request.(*kmsg.ListOffsetsRequest).Topics {
+			topic := kmsg.NewListOffsetsResponseTopic()
+			topic.Topic = asked.Topic
+			for _, p := range asked.Partitions {
+				partition := kmsg.NewListOffsetsResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, int16(kafka.NotLeaderForPartition)
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
+	c, err := dialKafka(t.Context(), fake.ListenAddrs(), prefix, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.close(); err != nil || refused.Load() < 3 {
+		t.Errorf("%v after %d refusals", err, refused.Load())
 	}
 }
