@@ -48,14 +48,10 @@ type run struct {
 	cluster *fetch.Cluster
 	spans   []*span
 	shapes  []*shape
-	refused map[int64]refusal // by hash
-
-	collided map[store.Source]refusal // by position, without a hash
-
-	refusals []int64    // the ids of those rejects
-	holes    [][2]int64 // of the archive of unifyevents, both ends included
-	dark     []darkness
-	report   Report
+	refused refusals
+	holes   [][2]int64 // of the archive of unifyevents, both ends included
+	dark    []darkness
+	report  Report
 
 	begun        time.Time
 	compressed   int64 // chunks
@@ -201,7 +197,7 @@ func (r *run) stage(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "SET synchronous_commit = off; SET statement_timeout = 0"); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
 	}
-	st := &stager{conn: conn, batch: store.NewBatch(), refused: r.refused, collided: r.collided, holes: r.holes, done: r.Progress.Add}
+	st := &stager{conn: conn, batch: store.NewBatch(), refused: &r.refused, holes: r.holes, done: r.Progress.Add}
 	if s := r.unifySpan(); s != nil {
 		r.Progress.Phase("read "+s.Topic, s.end-s.start)
 	}
