@@ -255,13 +255,14 @@ func (s *stream) end(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for the end of %s/%d: %w", s.topic, s.partition, err)
 	}
-	for _, p := range answer.Topics[s.topic] {
-		if p.Error != nil {
-			return 0, fmt.Errorf("ask for the end of %s/%d: %w", s.topic, s.partition, p.Error)
-		}
-		return p.LastOffset, nil
+	partitions := answer.Topics[s.topic]
+	if err = errors.New("no answer"); len(partitions) > 0 {
+		err = partitions[0].Error
 	}
-	return 0, fmt.Errorf("ask for the end of %s/%d: no answer", s.topic, s.partition)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the end of %s/%d: %w", s.topic, s.partition, err)
+	}
+	return partitions[0].LastOffset, nil
 }
 
 // firstEnd is end for a topic that may have been made just now: brokers name a
