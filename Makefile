@@ -13,7 +13,7 @@ export KAFKA_PORT POSTGRES_PORT
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STACK := deploy/local/stack
 # Shared by all clones; the local stack keeps its downloads there as well.
-CACHE ?= $(or $(PERSISTOR_DEVSTACK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/persistor-devstack)
+CACHE ?= $(or $(DEVSTACK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/persistor-devstack)
 # Built from source, so that it is of the Go release it checks for.
 LINT_VERSION := v2.15.0
 LINT := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/null)
@@ -79,7 +79,7 @@ smoke: build ## docker-compose.yml brought up whole beside all else, looked at, 
 
 .PHONY: bench
 bench: build up ## the daemon beside the database's limit and psql; BENCH='-rounds 5' and so on
-	$(ENV) env -u PERSISTOR_DEVSTACK -u PERSISTOR_DEVSTACK_CACHE go run ./cmd/bench $(BENCH)
+	$(ENV) go run ./cmd/bench $(BENCH)
 
 .PHONY: crash
 # The tests mostly wait for sessions to end, so more run at once than there are cores.

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/thaliumx/persistor/internal/config"
+	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 	"github.com/thaliumx/persistor/internal/verify"
 )
 
@@ -26,11 +28,12 @@ func verifyCommand() command {
 		summary: "audit what is stored: positions, tables against the event log, state, money",
 		detail: "Each position of each topic has to be accounted for exactly once, and the tables\n" +
 			"have to hold what the event log says. The daemon may go on meanwhile. Ends with\n" +
-			"exit code 3 where something differs, and lists it.\n" +
+			"exit code 3 where something differs, and lists it. Kafka is asked only where a\n" +
+			"row looks altered, for the row's own record.\n" +
 			"\n" +
 			"A nightly audit of the last day: --since 26h. A long one that may be interrupted:\n" +
 			"--checkpoint FILE, and the same command again goes on where it was.",
-		needs: config.NeedDatabase,
+		needs: config.NeedKafka | config.NeedDatabase,
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
 			f := verifyFlags{format: formatFlag(fs)}
 			fs.StringVar(&f.since, "since", "", "leave out what is older: a time like 2026-01-31T00:00:00Z, or a duration like 26h")
@@ -72,6 +75,12 @@ func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
 	if err := store.CheckSchema(ctx, options.Database); err != nil {
 		return withDatabaseHint(c, err)
 	}
+	transport, err := c.config.Kafka.Transport(c.config.Kafka.TopicNames(topics.Names(topics.Consumed())))
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	options.Kafka = fetch.NewClient(transport, c.config.Kafka.Addr())
 	options.Progress = progressLog(c)
 	report, err := verify.Verify(ctx, options)
 	if err != nil {

@@ -21,10 +21,7 @@ die() {
   exit 1
 }
 
-# The stack's own variables are none of the daemon's, which refuses what it does
-# not know.
-cache=${PERSISTOR_DEVSTACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/persistor-devstack}
-unset PERSISTOR_DEVSTACK PERSISTOR_DEVSTACK_CACHE
+cache=${DEVSTACK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/persistor-devstack}
 # shellcheck disable=SC1091 # written by `make up`
 source .devstack/env
 exec 8>.devstack/demo.lock

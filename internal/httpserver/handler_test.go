@@ -96,6 +96,8 @@ func TestCodes(t *testing.T) {
 	now := time.Now()
 	stuck := running(now)
 	stuck.Unhealthy = []Reason{{Code: "worker_stuck", Message: "worker 1 has not turned for 2 min 0 s"}}
+	notBegun := halted(now)
+	notBegun.Partitions[7].NextOffset = -1
 	for _, test := range []struct {
 		name   string
 		status Status
@@ -111,6 +113,7 @@ func TestCodes(t *testing.T) {
 		{"a halt is healthy", halted(now), "/healthz", 200, `"healthy": true`},
 		{"a halt is not ready", halted(now), "/readyz", 503, `"code": "partition_halted"`},
 		{"a halt says where", halted(now), "/readyz", 503, "orders partition 4 is halted at offset 81234571: Kafka's retention"},
+		{"a halt before the beginning", notBegun, "/readyz", 503, "orders partition 4 is halted: Kafka's retention"},
 		{"stuck is unhealthy", stuck, "/healthz", 503, `"code": "worker_stuck"`},
 		{"stuck is not ready", stuck, "/readyz", 503, `"ready": false`},
 		{"nothing assigned is ready", Status{}, "/readyz", 200, `"ready": true`},

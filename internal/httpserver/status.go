@@ -78,9 +78,13 @@ func (s *Status) Reasons() []Reason {
 	all := []Reason{}
 	for _, p := range s.Partitions {
 		if p.State == Halted {
+			at := ""
+			if p.NextOffset >= 0 { // the ledger has begun it
+				at = fmt.Sprintf(" at offset %d", p.NextOffset)
+			}
 			all = append(all, Reason{
 				Code:    "partition_halted",
-				Message: fmt.Sprintf("%s partition %d is halted at offset %d: %s", p.Topic, p.Partition, p.NextOffset, p.Reason),
+				Message: fmt.Sprintf("%s partition %d is halted%s: %s", p.Topic, p.Partition, at, p.Reason),
 				Remedy:  p.Remedy,
 			})
 		}

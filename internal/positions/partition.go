@@ -4,8 +4,10 @@ package positions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/segmentio/kafka-go"
@@ -133,10 +135,7 @@ func ask(ctx context.Context, client *kafka.Client, groupID string, names []stri
 	if groupID == "" {
 		return list, nil
 	}
-	answer, err := client.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: groupID, Topics: numbers})
-	if err == nil {
-		err = answer.Error
-	}
+	answer, err := groupOffsets(ctx, client, &kafka.OffsetFetchRequest{GroupID: groupID, Topics: numbers})
 	if err != nil {
 		return nil, fmt.Errorf("ask Kafka at %v for the offsets of group %s: %w", client.Addr, groupID, err)
 	}
@@ -150,4 +149,27 @@ func ask(ctx context.Context, client *kafka.Client, groupID string, names []stri
 		}
 	}
 	return list, nil
+}
+
+// coordinatorPatience is time for a new cluster to make the topic of offsets, and
+// for a restarted broker to read it.
+const coordinatorPatience = 20 * time.Second
+
+// groupOffsets waits for the group's coordinator, if it has just been chosen.
+func groupOffsets(ctx context.Context, client *kafka.Client, request *kafka.OffsetFetchRequest) (*kafka.OffsetFetchResponse, error) {
+	for begun := time.Now(); ; {
+		answer, err := client.OffsetFetch(ctx, request)
+		if err == nil {
+			err = answer.Error
+		}
+		var code kafka.Error
+		if !errors.As(err, &code) || !code.Temporary() || time.Since(begun) > coordinatorPatience {
+			return answer, err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }

@@ -31,15 +31,8 @@ type Imager struct {
 // of each of Columns. at is the record's timestamp. The row is valid until the next
 // call.
 func (m *Imager) Unify(s Source, at event.Micros, u *event.Unify) (shape int, row []byte) {
-	if m.batch == nil {
-		m.batch = NewBatch()
-	}
+	m.clear()
 	b := m.batch
-	before := &b.rows[m.last]
-	if cap(before.buf) > 1<<20 {
-		before.buf = nil // one unusually big record must not be remembered
-	}
-	before.reset()
 	switch u.Kind {
 	case event.KindTrade:
 		m.last = tradesTable
@@ -63,4 +56,30 @@ func (m *Imager) Unify(s Source, at event.Micros, u *event.Unify) (shape int, ro
 		panic("store: a record of unifyevents of a kind that fills no table")
 	}
 	return int(m.last), b.rows[m.last].buf[len(copyHeader):]
+}
+
+// clear removes the row of the call before.
+func (m *Imager) clear() {
+	if m.batch == nil {
+		m.batch = NewBatch()
+	}
+	before := &m.batch.rows[m.last]
+	if cap(before.buf) > 1<<20 {
+		before.buf = nil // one unusually big record must not be remembered
+	}
+	before.reset()
+}
+
+// Row is Unify for the row that add adds to a batch; nil without an error where
+// it adds none.
+func (m *Imager) Row(add func(*Batch) error) (shape int, row []byte, err error) {
+	m.clear()
+	if err := add(m.batch); err != nil {
+		return 0, nil, err
+	}
+	for _, id := range m.batch.streams() {
+		m.last = id
+		return int(id), m.batch.rows[id].buf[len(copyHeader):], nil
+	}
+	return 0, nil, nil
 }

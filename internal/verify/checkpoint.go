@@ -29,7 +29,7 @@ type work struct {
 }
 
 // checkpointVersion changes with the meaning of what a checkpoint holds.
-const checkpointVersion = 3
+const checkpointVersion = 4
 
 // checkpointEvery bounds what a kill costs, and what writing costs.
 const checkpointEvery = 10 * time.Second

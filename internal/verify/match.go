@@ -13,7 +13,7 @@ import (
 // match finds for each row the record that it was made of, and the other way
 // round. Equal content on both sides is a match, however often it is there.
 // Then come the pairs that belong together and are not equal.
-func (c *comparison) match(rows, records []entry) {
+func (c *comparison) match(ctx context.Context, rows, records []entry) {
 	byHash := map[int64][]*entry{}
 	for i := range records {
 		if e := &records[i]; !e.matched {
@@ -46,7 +46,7 @@ func (c *comparison) match(rows, records []entry) {
 		}
 	}
 	for _, row := range left {
-		c.pair(row, near[c.id.bucketKey(&row.record)])
+		c.pair(ctx, row, near[c.id.bucketKey(&row.record)])
 	}
 }
 
@@ -69,7 +69,7 @@ func (c *comparison) accept(row, e *entry) bool {
 
 // pair looks for the record that the row must have been made of although it is
 // not what that record says.
-func (c *comparison) pair(row *entry, records []*entry) {
+func (c *comparison) pair(ctx context.Context, row *entry, records []*entry) {
 	if c.documented(row) {
 		for _, e := range records {
 			if c.sameAsFar(row, e) {
@@ -80,7 +80,7 @@ func (c *comparison) pair(row *entry, records []*entry) {
 		}
 	}
 	for _, e := range records {
-		if !e.matched && c.belong(row, e) {
+		if !e.matched && c.belong(row, e) && (row.hash == e.hash || !c.sound(ctx, row)) {
 			row.matched, e.matched = true, true
 			c.altered(row, e)
 			return
@@ -128,23 +128,28 @@ func (c *comparison) altered(row, e *entry) {
 		c.differ("dingir."+hot[c.id].name, d)
 		return
 	}
-	a, b := fields(row.image), fields(e.image)
+	d := c.describe(Altered, row)
+	d.Log = &e.offset
+	d.Detail = c.id.differences(row.image, e.image)
+	c.differ("dingir."+hot[c.id].name, d)
+}
+
+// differences tells in which columns a row is not what its record says.
+func (t tableID) differences(row, rec []byte) string {
+	a, b := fields(row), fields(rec)
 	var list []string
-	for i, name := range c.id.names() {
+	for i, name := range t.names() {
 		switch {
 		case i >= len(a)-3: // where it came from
-		case c.id == orderEvents && name == "time", c.id == users && name == "registered_at":
+		case t == orderEvents && name == "time", t == users && name == "registered_at":
 		case a[i] == nil != (b[i] == nil) || !bytes.Equal(a[i], b[i]):
 			list = append(list, fmt.Sprintf("%s is %s, the record says %s", name, show(name, a[i]), show(name, b[i])))
 		}
 	}
 	if len(list) == 0 {
-		list = []string{"it is not what the record says"}
+		return "it is not what the record says"
 	}
-	d := c.describe(Altered, row)
-	d.Log = &e.offset
-	d.Detail = strings.Join(list, "; ")
-	c.differ("dingir."+hot[c.id].name, d)
+	return strings.Join(list, "; ")
 }
 
 // describe is a difference about a row.
@@ -174,7 +179,7 @@ func (c *comparison) conclude(ctx context.Context) error {
 		if e == nil || e.matched {
 			e = byRest[c.rest(row)]
 		}
-		if e != nil && !e.matched {
+		if e != nil && !e.matched && (row.hash == e.hash || !c.sound(ctx, row)) {
 			e.matched = true
 			c.altered(row, e)
 			continue

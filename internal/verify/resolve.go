@@ -30,6 +30,8 @@ type entry struct {
 	digest    uint64 // without its position
 	matched   bool
 	elsewhere bool // a record whose row is of another position
+
+	heard, sound bool // a row: Kafka was asked for its record, and that says what the row does
 }
 
 func (id tableID) entry(r *record) entry {
@@ -60,7 +62,7 @@ func (a *audit) compare(ctx context.Context) error {
 			}
 		}
 		if id == balanceChanges {
-			a.judgeUnproven(&c.table)
+			a.judgeUnproven(ctx, &c.table)
 		}
 		a.report.Tables = append(a.report.Tables, c.table)
 	}
@@ -140,14 +142,14 @@ func (c *comparison) group(ctx context.Context, group map[int64]bool) error {
 	if err != nil {
 		return err
 	}
-	c.match(rows, records)
+	c.match(ctx, rows, records)
 	if slices.ContainsFunc(rows, func(e entry) bool { return !e.matched && c.asked(e) }) {
 		// What a row was made of may have been archived since the audit began.
 		more, err := c.readRecords(ctx, group, c.tails())
 		if err != nil {
 			return err
 		}
-		c.match(rows, more)
+		c.match(ctx, rows, more)
 	}
 	for _, e := range rows {
 		if !e.matched && c.asked(e) {

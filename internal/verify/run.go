@@ -52,7 +52,7 @@ func (a *audit) run(ctx context.Context, wanted func(*unit) bool) error {
 		for _, s := range t.Archived {
 			progress.Rows += s.Count
 		}
-		a.state.Tally.merge(t, a.options.Listed)
+		a.state.Tally.merge(t)
 		a.state.Done[i] = true
 		progress.Units++
 		progress.Elapsed = time.Since(begun)

@@ -29,7 +29,7 @@ type tally struct {
 	Archived   map[int16]span  // by topic id: timestamps of the records, ms
 	Unreadable map[int16]int64 // of them
 	Damaged    []damage
-	Listed     []Difference
+	Suspects   []suspect // the first rows that are not as the engine writes them
 
 	Snapshots  int64 // of the state that are what the event log makes
 	States     []Difference
@@ -90,9 +90,8 @@ func (t *tally) positions(l log) *set {
 	return s
 }
 
-// merge adds another tally, which must not be used any more. listed bounds the
-// lists that have no bound of their own.
-func (t *tally) merge(o *tally, listed int) {
+// merge adds another tally, which must not be used any more.
+func (t *tally) merge(o *tally) {
 	for id := range tableCount {
 		t.Rows[id] += o.Rows[id]
 		t.Unproven[id] += o.Unproven[id]
@@ -126,7 +125,7 @@ func (t *tally) merge(o *tally, listed int) {
 	t.Snapshots += o.Snapshots
 	t.States = append(t.States, o.States...)
 	t.StateNotes = append(t.StateNotes, o.StateNotes...)
-	t.Listed = append(t.Listed, o.Listed[:min(len(o.Listed), max(listed-len(t.Listed), 0))]...)
+	t.Suspects = append(t.Suspects, o.Suspects[:min(len(o.Suspects), max(maxSuspects-len(t.Suspects), 0))]...)
 }
 
 // restore makes the maps that a checkpoint left out because they were empty.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/topics"
 )
@@ -25,6 +26,9 @@ import (
 // Options say what to audit.
 type Options struct {
 	Database store.Options
+
+	// Kafka is asked for the records of rows that look altered; nil: nobody is.
+	Kafka *fetch.Client
 
 	// Since leaves out what is older; the zero time audits everything.
 	Since time.Time
@@ -76,6 +80,9 @@ type audit struct {
 	start   map[log]*partition
 	history map[int16]int64 // rows and archived records by topic id
 	listed  map[string]int
+	witness
+
+	incarnations map[int16][16]byte // Kafka's ids of the topics
 }
 
 // partition is what the ledger had when the audit began.
@@ -126,6 +133,7 @@ func Verify(ctx context.Context, o Options) (Report, error) {
 		options: o, conn: conn,
 		report: Report{Partitions: []Partition{}, Tables: []Table{}, Differences: []Difference{}, Findings: []Difference{}},
 		names:  map[int16]string{}, unify: map[int16]bool{}, start: map[log]*partition{}, listed: map[string]int{},
+		witness: witness{client: o.Kafka}, incarnations: map[int16][16]byte{},
 	}
 	if err := a.begin(ctx); err != nil {
 		return Report{}, err
@@ -205,14 +213,15 @@ func consumed(full string) (string, error) {
 }
 
 func (a *audit) readTopics(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, "SELECT id, name FROM dingir.topics")
+	rows, err := a.tx.Query(ctx, "SELECT id, name, topic_uuid FROM dingir.topics")
 	if err != nil {
 		return fmt.Errorf("read the topics: %w", err)
 	}
 	var id int16
 	var name string
-	_, err = pgx.ForEachRow(rows, []any{&id, &name}, func() error {
-		a.names[id] = name
+	var incarnation [16]byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &name, &incarnation}, func() error {
+		a.names[id], a.incarnations[id] = name, incarnation
 		topic, err := consumed(name)
 		a.unify[id] = err == nil && topic == topics.UnifyEvents
 		return nil

@@ -11,13 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"github.com/thaliumx/persistor/internal/harness"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/testenv"
 	"github.com/thaliumx/persistor/internal/topics"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(harness.Exit)) }
 
 // clean is a database in which everything is accounted for: on
 // internaltransfer, partition 1, offsets 10 to 29 are rows but for a reject (15),
