@@ -104,12 +104,14 @@ type system struct {
 	client  *kgo.Client
 	records []*kgo.Record
 	random  *rand.Rand
+	begin   time.Time // of the first record
 }
 
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	brokers := testenv.Kafka(t)
-	s := &system{t: t, prefix: testenv.TopicPrefix(t), url: testenv.Database(t), random: rand.New(rand.NewPCG(1, 2))}
+	s := &system{t: t, prefix: testenv.TopicPrefix(t), url: testenv.Database(t), random: rand.New(rand.NewPCG(1, 2)),
+		begin: time.Now().Add(-time.Hour).Truncate(time.Millisecond)}
 	s.env = []string{"PERSISTOR_KAFKA_BROKERS=" + brokers, "PERSISTOR_TOPIC_PREFIX=" + s.prefix, "PERSISTOR_DATABASE_URL=" + s.url,
 		"PERSISTOR_GROUP_ID=" + s.prefix + "group", "PERSISTOR_LISTEN=127.0.0.1:0", "PERSISTOR_LOG_LEVEL=warn"}
 	s.must("topics", "create")
@@ -159,8 +161,9 @@ func (s *system) add(topic string, key, value []byte) {
 	if partitions == 0 {
 		partitions = 3
 	}
-	// Timestamps that differ, so that every row has an identity of its own.
-	at := time.UnixMilli(1_700_000_000_000 + int64(len(s.records)))
+	// Timestamps that differ, so that every row has an identity of its own, and
+	// of late: Kafka's retention takes what is old.
+	at := s.begin.Add(time.Duration(len(s.records)) * time.Millisecond)
 	s.records = append(s.records, &kgo.Record{Topic: s.prefix + topic, Partition: int32(s.random.IntN(partitions)), Key: key, Value: value, Timestamp: at})
 }
 

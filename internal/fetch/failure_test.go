@@ -143,7 +143,7 @@ func TestCancelledFetch(t *testing.T) {
 		})
 		for i := range 20 {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*time.Millisecond)
-			err := c.client.Fetch(ctx, &Request{Broker: leader, Partitions: wants, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 300 * time.Millisecond}, &resp)
+			err := c.client.Fetch(ctx, &Request{Broker: leader, Partitions: wants, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 10 * time.Second}, &resp)
 			cancel()
 			if !errors.Is(err, context.DeadlineExceeded) || Retriable(err) {
 				t.Fatalf("got %v", err)

@@ -155,7 +155,7 @@ func (p *Process) URL() string {
 // Get asks the process over HTTP. status is 0 where it does not answer.
 func (p *Process) Get(path string) (status int, body string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL()+path, nil)
 	if err != nil {

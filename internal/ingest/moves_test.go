@@ -187,6 +187,7 @@ func TestTopicsAndPartitionsComeLater(t *testing.T) {
 	if err != nil || grown.Errors[name] != nil {
 		t.Fatal(err, grown)
 	}
+	s.awaitPartitions("internaltransfer", 3)
 	s.produceAnew(transfer(1, 2), transfer(2, 3))
 	s.until("the partitions that came are read", func() bool { return s.count("SELECT count(*) FROM dingir.internal_transfers") == 3 })
 	s.until("/readyz is content", func() bool { status, _ := p.Ready(); return status == http.StatusOK })

@@ -10,7 +10,7 @@ import (
 func TestAProcessWithoutPartitionsIsReady(t *testing.T) {
 	s := newScene(t)
 	p := s.Start(grace, "PERSISTOR_TOPIC_PREFIX="+s.Prefix+"none.")
-	s.until("the database is known to be well", func() bool { return p.Status().Database.Up })
+	s.until("both servers are known to be well", func() bool { now := p.Status(); return now.Database.Up && now.Kafka.Up })
 	if status, body := p.Ready(); status != http.StatusOK {
 		t.Errorf("/readyz is %d: %s", status, body)
 	}

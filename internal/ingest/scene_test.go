@@ -169,6 +169,14 @@ func (s *scene) makeTopic(topic string, partitions int) {
 			Topics: []kafka.TopicConfig{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}}})
 		return err == nil && answer.Errors[name] == nil
 	})
+	s.awaitPartitions(topic, partitions)
+}
+
+// awaitPartitions waits until the broker shows so many, each with a leader: it does
+// so some milliseconds after it has said that they are made.
+func (s *scene) awaitPartitions(topic string, partitions int) {
+	s.t.Helper()
+	name := s.Prefix + topic
 	s.until("topic "+name+" has leaders", func() bool {
 		answer, err := s.admin.Metadata(s.t.Context(), &kafka.MetadataRequest{Topics: []string{name}})
 		if err != nil || len(answer.Topics) != 1 || answer.Topics[0].Error != nil || len(answer.Topics[0].Partitions) != partitions {

@@ -74,9 +74,9 @@ func change(user int) harness.Record {
 // can tell; and what was altered is told with the record's own word.
 func TestKafkaTellsWhatARecordSays(t *testing.T) {
 	s := newSite(t)
-	records := make([]harness.Record, 600)
-	for user := range records {
-		records[user] = change(user)
+	var records []harness.Record
+	for user := range 600 {
+		records = append(records, change(user))
 	}
 	for i, other := range []struct{ old, new string }{
 		{`"change":"-100.000"`, `"change":-100.000`}, {`"timestamp":1795448409.0`, `"timestamp":1795448409`},
@@ -101,7 +101,7 @@ func TestKafkaTellsWhatARecordSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody := silent.Addr().String()
-	silent.Close()
+	_ = silent.Close()
 	suspect := []string{}
 	for range 5 {
 		suspect = append(suspect, "altered: dingir.balance_changes 2026-11-23T15:40:09Z topic "+s.Prefix+"balances partition 0 offset ")
