@@ -1,9 +1,15 @@
 package crashtest
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/thaliumx/persistor/internal/harness"
 	"github.com/thaliumx/persistor/internal/httpserver"
@@ -74,5 +80,55 @@ func TestTruncatedLog(t *testing.T) {
 	p.Term()
 	if code := p.Wait(30 * time.Second); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)
+	}
+}
+
+// A broker that was away for a moment may come back with another log than the one that
+// was read, and be beyond where the daemon stands before it asks again: what it has is
+// compared with the ledger before more of it is stored. No broker loses records at
+// will, nor one connection of many: a fake does the latter, while the group goes on,
+// and the ledger is set as if another record had been stored last.
+func TestRewrittenWhileItsLeaderWasAway(t *testing.T) {
+	t.Parallel()
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	s := newScene(t, harness.OnBrokers(t, strings.Join(fake.ListenAddrs(), ",")))
+	s.begin()
+	s.supply(1000)
+	p := s.Start()
+	s.WaitDrained(drainTime)
+	place := harness.Place{Topic: s.Prefix + "balances", Partition: 1}
+	conn := s.Connect()
+	before, generation := s.Ledger(conn)[place], p.Status().Group.Generation
+	tag, err := conn.Exec(t.Context(), "UPDATE dingir.ledger SET last_hash = last_hash + 1 WHERE topic = $1 AND partition = $2", place.Topic, place.Partition)
+	if err != nil || tag.RowsAffected() != 1 {
+		t.Fatalf("%v, %v", tag, err)
+	}
+	var cut atomic.Int32
+	const each = 4 // of three workers
+	fake.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if cut.Add(1) > 3*each {
+			return nil, nil, false
+		}
+		fake.KeepControl()
+		return nil, errors.New("its connection is cut"), true
+	})
+	harness.Until(t, drainTime, "the fetches are cut off", func() bool { return cut.Load() > 3*each })
+	s.supply(1000)
+	if _, end := s.Offsets(); end[place] <= before {
+		t.Fatalf("the log ends at %d, not beyond the ledger's %d", end[place], before)
+	}
+	harness.Until(t, drainTime, "the partition is halted", func() bool {
+		n, _ := p.Metric("persistor_halted", fmt.Sprintf("topic=%q", place.Topic), `partition="1"`)
+		return n == 1 || s.Ledger(conn)[place] != before
+	})
+	if next := s.Ledger(conn)[place]; next != before {
+		t.Errorf("the ledger went from %d to %d, on a log that is another one", before, next)
+	}
+	if now := p.Status().Group.Generation; now != generation {
+		t.Errorf("the group has rebalanced, which compares by itself: generation %d, then %d", generation, now)
 	}
 }

@@ -46,7 +46,13 @@ func On(t testing.TB, databaseURL string) *Site {
 // OnBroker is New with a broker that the test has for itself.
 func OnBroker(t testing.TB, broker *testenv.Broker) *Site {
 	t.Helper()
-	return build(t, broker.Brokers(), "own.", testenv.Database(t))
+	return OnBrokers(t, broker.Brokers())
+}
+
+// OnBrokers is New with a Kafka that the caller made.
+func OnBrokers(t testing.TB, brokers string) *Site {
+	t.Helper()
+	return build(t, brokers, "own.", testenv.Database(t))
 }
 
 func build(t testing.TB, brokers, prefix, databaseURL string) *Site {

@@ -87,13 +87,17 @@ func (w *worker) admit(ctx context.Context, conn *pgx.Conn, cluster *fetch.Clust
 	}
 	p.committed = pos.Next
 	p.show(func(v *httpserver.Partition) { v.NextOffset = pos.Next })
+	leader, err := cluster.Leader(p.name, p.id)
+	if err != nil {
+		return err
+	}
 	if err := fits(ctx, w.kafka, cluster, pos, want, m); err != nil {
 		return err
 	}
 	if err := w.follow(ctx, conn, p, pos); err != nil {
 		return err
 	}
-	p.admit(pos)
+	p.admit(pos, leader)
 	return nil
 }
 

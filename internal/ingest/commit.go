@@ -42,6 +42,10 @@ func (w *worker) commit(ctx context.Context) error {
 			w.poison(bad)
 			return err
 		}
+		w.leaveStandby(ctx, err)
+		if store.SQLState(err) == "53200" && w.batch.Records() > 1 {
+			return w.shrink(err)
+		}
 		class, several := store.Classify(err), len(w.batch.Progress()) > 1
 		switch class { //nolint:exhaustive // the other classes are tried again
 		case store.Fenced:
@@ -95,6 +99,11 @@ func (w *worker) write(ctx context.Context) error {
 // stored notes what the commit moved.
 func (w *worker) stored(ctx context.Context, took time.Duration) {
 	w.databaseUp()
+	if w.most > 0 { // slowly back to what it was
+		if w.most += w.most/16 + 1; w.most >= w.Options.Ingest.BatchRecords {
+			w.most = 0
+		}
+	}
 	if w.batch.HoldsState() {
 		w.keeper.Committed()
 	}
@@ -200,6 +209,20 @@ const isolated = time.Minute
 // its own, so that the others go on.
 func (w *worker) isolate(err error) error {
 	w.alone = time.Now().Add(isolated)
+	w.rewind()
+	return err
+}
+
+// shrink has the batch's records written again in smaller ones: each chunk that a
+// transaction touches, and each index of it, takes a lock of those that the server
+// has for all, and records of many days are in many chunks.
+func (w *worker) shrink(err error) error {
+	w.databaseDown(err)
+	if w.most == 0 {
+		w.log.Warn("the server has no room for the locks of a batch (max_locks_per_transaction), or no memory; going on with smaller ones",
+			"records", w.batch.Records(), "error", err)
+	}
+	w.most = max(w.batch.Records()/2, 1)
 	w.rewind()
 	return err
 }

@@ -25,8 +25,9 @@ type conflicts struct {
 	count   *atomic.Int64
 	prefix  string // of topics' full names
 
-	mu   sync.Mutex
-	seen map[string]*seen // by topic; nil: ask about every id
+	mu    sync.Mutex
+	seen  map[string]*seen // by topic; nil: ask about every id
+	whole map[string]bool  // topics that nobody else reads in this generation
 }
 
 // candidate is an id that one record brought.
@@ -54,16 +55,27 @@ var identified = map[string]struct {
 		"SELECT FROM dingir.users r WHERE r.user_id = k.id AND r.content_hash <> k.hash"},
 }
 
-// begin starts a generation: whoever else wrote until now, what is stored is
-// the floor. Topics that others read as well are asked about always.
-func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn, whole map[string]bool) error {
+// resume is begin, if that has not succeeded in this generation.
+func (c *conflicts) resume(ctx context.Context, conn *pgx.Conn) error {
+	c.mu.Lock()
+	begun := c.seen != nil
+	c.mu.Unlock()
+	if begun {
+		return nil
+	}
+	return c.begin(ctx, conn)
+}
+
+// begin finds the floor of a generation: whoever else wrote until now, it is what
+// is stored. Topics that others read as well are asked about always.
+func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn) error {
 	fresh := map[string]*seen{}
 	for topic := range identified {
 		floor, err := highest(ctx, conn, topic, "")
 		if err != nil {
 			return err
 		}
-		s := &seen{floor: floor, pages: map[int64]*[pageWords]uint64{}, shared: !whole[topic]}
+		s := &seen{floor: floor, pages: map[int64]*[pageWords]uint64{}, shared: !c.whole[topic]}
 		if s.recent, err = recently(ctx, conn, topic); err != nil {
 			return err
 		}
@@ -75,8 +87,10 @@ func (c *conflicts) begin(ctx context.Context, conn *pgx.Conn, whole map[string]
 		fresh[topic] = s
 	}
 	c.mu.Lock()
-	c.seen = fresh
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.seen == nil { // else another worker was quicker, and has seen ids since
+		c.seen = fresh
+	}
 	return nil
 }
 
@@ -118,11 +132,11 @@ func recently(ctx context.Context, conn *pgx.Conn, topic string) (constant strin
 	return constant, nil
 }
 
-// forget has every id asked about until begin.
-func (c *conflicts) forget() {
+// forget has every id asked about until begin. No worker may be at work.
+func (c *conflicts) forget(whole map[string]bool) {
 	c.mu.Lock()
-	c.seen = nil
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.seen, c.whole = nil, whole
 }
 
 // look notes the ids that a committed batch brought and counts those that were
@@ -133,7 +147,7 @@ func (c *conflicts) look(ctx context.Context, conn *pgx.Conn, b *store.Batch, li
 	c.mu.Lock()
 	for _, e := range list {
 		s := c.seen[e.topic]
-		if s != nil && s.add(e.id) || b.Merged(e.src) {
+		if b.Merged(e.src) || s != nil && s.add(e.id) {
 			continue
 		}
 		at := where{topic: e.topic}

@@ -52,6 +52,10 @@ func (w *worker) arm(ctx context.Context) error {
 			p.retryAt, stale = time.Now().Add(time.Second), true
 			continue
 		}
+		if leader != p.leader {
+			w.compareAnew(p, "its leader changed")
+			continue
+		}
 		leaders[leader] = true
 	}
 	for broker, f := range w.fetchers {
@@ -77,6 +81,17 @@ func (w *worker) arm(ctx context.Context) error {
 	return nil
 }
 
+// compareAnew has a partition's log compared with the ledger before more of it is
+// read: a new leader, and one that was away, can have lost records that are stored
+// and have others at their offsets, as after an unclean election.
+func (w *worker) compareAnew(p *partition, because string) {
+	p.waits(because + ": its log is being compared with the ledger")
+	select {
+	case w.wake <- struct{}{}: // now
+	default:
+	}
+}
+
 // rearm asks for what follows.
 func (w *worker) rearm(ctx context.Context, f *fetcher) {
 	if w.cluster != nil {
@@ -95,10 +110,7 @@ func (w *worker) start(ctx context.Context, f *fetcher) {
 	f.turn++
 	for i := range w.partitions {
 		p := w.partitions[(i+f.turn)%len(w.partitions)]
-		if !p.admitted {
-			continue
-		}
-		if leader, err := w.cluster.Leader(p.name, p.id); err != nil || leader != f.broker {
+		if !p.admitted || p.leader != f.broker {
 			continue
 		}
 		f.asked = append(f.asked, p)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/store"
 )
 
 // However often a partition's leader moves while brokers do not answer, no fetch
@@ -25,6 +27,7 @@ func TestLeadersThatMoveAndDoNotAnswer(t *testing.T) {
 	p.admitted = true
 	w := newWorker(&Daemon{kafka: fetch.NewClient(transport, silent.Addr()), log: slog.New(slog.DiscardHandler)}, 0, []*partition{p})
 	for leader := range int32(100) {
+		p.leader = leader
 		w.cluster = &fetch.Cluster{Topics: []fetch.Topic{{Name: p.name, Partitions: []fetch.Partition{{Leader: leader}}}}}
 		if err := w.arm(t.Context()); err != nil {
 			t.Fatal(err)
@@ -52,6 +55,41 @@ func TestLeadersThatMoveAndDoNotAnswer(t *testing.T) {
 	w.close()
 }
 
+// What a new leader has, or one that was away, is compared with the ledger before
+// it is read; and what another broker than that answers is not taken.
+func TestAnotherLeaderIsComparedFirst(t *testing.T) {
+	p := newPartition("trades", "p.", 0)
+	log := slog.New(slog.DiscardHandler)
+	w := newWorker(&Daemon{log: log, kafkaLink: newLink("Kafka", "", "", log)}, 0, []*partition{p})
+	led := func(leader int32) {
+		t.Helper()
+		w.cluster = &fetch.Cluster{Topics: []fetch.Topic{{Name: p.name, Partitions: []fetch.Partition{{Leader: leader}}}}}
+		if err := w.arm(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.admit(store.Position{}, 1)
+	led(2)
+	if p.admitted || len(w.fetchers) != 0 || len(w.wake) != 1 {
+		t.Errorf("a new leader is read at once: %+v", p.snapshot())
+	}
+	p.admit(store.Position{}, 2)
+	for _, answer := range []struct {
+		broker int32
+		seen   int64
+	}{{1, -1}, {2, 5}} {
+		f := &fetcher{broker: answer.broker, asked: []*partition{p}, answer: fetch.Response{Partitions: []fetch.Part{{HighWatermark: 5}}}}
+		if w.fill(t.Context(), time.Now(), f); p.snapshot().HighWatermark != answer.seen {
+			t.Errorf("behind broker %d's answer the high watermark is %d, want %d", answer.broker, p.snapshot().HighWatermark, answer.seen)
+		}
+	}
+	failed := &fetcher{broker: 2, asked: []*partition{p}, err: errors.New("EOF")}
+	w.fetchFailed(t.Context(), failed)
+	if p.admitted {
+		t.Error("a leader that was away is read at once")
+	}
+}
+
 // A partition without a leader waits; the others of its worker are fetched.
 func TestAPartitionWithoutALeaderWaitsAlone(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +102,7 @@ func TestAPartitionWithoutALeaderWaitsAlone(t *testing.T) {
 	var list []*partition
 	for id := range int32(2) {
 		p := newPartition("orders", "p.", id)
-		p.admitted = true
+		p.admitted, p.leader = true, 1
 		list = append(list, p)
 	}
 	w := newWorker(&Daemon{kafka: fetch.NewClient(transport, silent.Addr()), log: slog.New(slog.DiscardHandler)}, 0, list)

@@ -129,10 +129,10 @@ func (d *Daemon) work(member, genCtx, hurry context.Context, gen *kafka.Generati
 }
 
 // beginConflicts sets the floor of ids; without a database the workers wait
-// anyway, and until it is set every id is asked about. The ledger is read first:
+// anyway, and set it themselves. The ledger is read first:
 // what others store behind that shows when the partition is admitted.
 func (d *Daemon) beginConflicts(ctx context.Context, list []*partition, whole map[string]bool) {
-	d.conflicts.forget()
+	d.conflicts.forget(whole)
 	conn, err := store.Connect(ctx, d.Options.Database)
 	if err != nil {
 		return
@@ -140,7 +140,7 @@ func (d *Daemon) beginConflicts(ctx context.Context, list []*partition, whole ma
 	defer conn.Close(context.WithoutCancel(ctx))
 	ledger, err := store.Positions(ctx, conn)
 	if err == nil {
-		err = d.conflicts.begin(ctx, conn, whole)
+		err = d.conflicts.begin(ctx, conn)
 	}
 	if err != nil {
 		d.log.Debug("every id will be asked about", "error", err)

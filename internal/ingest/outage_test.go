@@ -106,8 +106,9 @@ func TestTheDatabaseRefusesForAWhile(t *testing.T) {
 			s.alter("SET default_transaction_read_only = on")
 			s.terminate()
 		}, func() {
+			// The sessions that there are stay read-only, as with a server that was
+			// a standby when it was reached.
 			s.alter("RESET default_transaction_read_only")
-			s.terminate()
 		}, "25006"},
 		outage{"no connections allowed", func() {
 			s.alter("WITH ALLOW_CONNECTIONS false")
@@ -126,6 +127,27 @@ func TestTheDatabaseRefusesForAWhile(t *testing.T) {
 	}
 	if n := s.count("SELECT count(*) FROM dingir.internal_transfers"); n != made {
 		t.Errorf("%d rows, want %d", n, made)
+	}
+}
+
+// A server that has not locks enough for a batch that touches many chunks gets
+// smaller ones.
+func TestABatchOfTooManyLocks(t *testing.T) {
+	s := newScene(t)
+	s.exec(`CREATE FUNCTION crowded() RETURNS trigger LANGUAGE plpgsql AS $$
+		DECLARE n int := coalesce(nullif(current_setting('test.rows', true), ''), '0')::int + 1; BEGIN
+			IF n > 100 THEN RAISE EXCEPTION 'out of shared memory' USING ERRCODE = '53200'; END IF;
+			PERFORM set_config('test.rows', n::text, true);
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER crowded AFTER INSERT ON dingir.internal_transfers FOR EACH ROW EXECUTE FUNCTION crowded()`)
+	s.Produce(transfers(0, 3000)...)
+	p := s.Start()
+	s.WaitDrained(patience)
+	s.account()
+	s.noRejects()
+	if n, _ := p.Metric("persistor_commits_total", `result="retry"`); n == 0 {
+		t.Error("no batch was too large")
 	}
 }
 

@@ -20,6 +20,7 @@ type partition struct {
 	admitted  bool
 	log       store.Log
 	topicUUID [16]byte
+	leader    int32 // the broker whose log was compared with the ledger; another's, or this one's once it was away, may be another log
 	committed int64 // the ledger's next offset
 	moves     int64 // how often an operator had moved it
 	archived  int64
@@ -75,12 +76,13 @@ func (p *partition) sawLog(start, high int64) {
 	p.show(func(v *httpserver.Partition) { v.LogStart, v.HighWatermark = start, high })
 }
 
-// admit takes the partition into work from the ledger's position.
-func (p *partition) admit(pos store.Position) {
+// admit takes the partition into work from the ledger's position, to be read from
+// the leader whose log was compared with it.
+func (p *partition) admit(pos store.Position, leader int32) {
 	// An operator who moved it past what it was stuck at has decided.
 	p.stuck = p.stuck && pos.Log == p.log && pos.Next == p.committed
 	p.patience = 0
-	p.admitted, p.log, p.topicUUID = true, pos.Log, pos.TopicUUID
+	p.admitted, p.log, p.topicUUID, p.leader = true, pos.Log, pos.TopicUUID, leader
 	p.committed, p.moves, p.archived, p.next = pos.Next, pos.Moves, pos.Archived, pos.Next
 	p.show(func(v *httpserver.Partition) {
 		v.NextOffset = pos.Next

@@ -13,12 +13,12 @@ import (
 // takeBatch decodes and stores one batch of what an answer brought, and of what
 // follows where that does not fill it. What is left over waits its turn behind
 // other answers, so that the loop looks at everything else meanwhile.
-func (w *worker) takeBatch(ctx context.Context, f *fetcher) error {
+func (w *worker) takeBatch(take, ctx context.Context, f *fetcher) error {
 	began := time.Now()
 	failpoint.Hit("fetched")
 	w.batch.Reset()
 	w.decoder.ids, w.oldest = w.decoder.ids[:0], 0
-	more := w.fill(f)
+	more := w.fill(take, began, f)
 	// Who is behind asks for more at once. Who is not asks once this is committed:
 	// the broker answers with whatever is there, so what comes meanwhile is one
 	// batch then, and not a tiny one before it.
@@ -29,7 +29,7 @@ func (w *worker) takeBatch(ctx context.Context, f *fetcher) error {
 			break
 		}
 		f = next
-		more = w.fill(f)
+		more = w.fill(take, began, f)
 	}
 	if more {
 		w.giveBack(f)
@@ -85,20 +85,31 @@ func (w *worker) awaitMore(ctx context.Context) *fetcher {
 	}
 }
 
+// batchTime bounds how long a batch is filled: records can be dear that contradict
+// the state, and what is decoded is to be stored, and a signal to be heard.
+const batchTime = time.Second
+
 // fill decodes records into the batch until a limit is reached (more) or the
 // answer is empty.
-func (w *worker) fill(f *fetcher) (more bool) {
+func (w *worker) fill(take context.Context, began time.Time, f *fetcher) (more bool) {
+	most := w.Options.Ingest.BatchRecords
+	if w.most > 0 {
+		most = min(most, w.most)
+	}
 	for i := range f.answer.Partitions {
 		part := &f.answer.Partitions[i]
 		p := f.asked[i]
-		if !p.admitted || part.Want.TopicID != p.topicUUID || part.Position() != p.next {
+		if !p.admitted || p.leader != f.broker || part.Want.TopicID != p.topicUUID || part.Position() != p.next {
 			continue // what was asked for is not what is wanted any more
 		}
 		if part.HighWatermark >= 0 {
 			p.sawLog(part.LogStart, part.HighWatermark)
 		}
-		for {
-			if w.batch.Records() >= w.Options.Ingest.BatchRecords || w.batch.Bytes() >= maxBatchBytes {
+		for n := 1; ; n++ {
+			if w.batch.Records() >= most || w.batch.Bytes() >= maxBatchBytes {
+				return true
+			}
+			if n%16 == 0 && (take.Err() != nil || time.Since(began) > batchTime) {
 				return true
 			}
 			done, err := w.take(p, part)

@@ -39,12 +39,13 @@ type worker struct {
 	cluster  *fetch.Cluster
 	fetchers map[int32]*fetcher // by leader
 	answers  chan *fetcher
-	wake     chan struct{} // the state is restored
+	wake     chan struct{} // there is something to look at: a state that is restored, a leader that changed
 
 	turned atomic.Int64 // when the loop last turned, Unix seconds
 	asking atomic.Int64 // since when it waits for the database; 0: it does not
 
 	alone time.Time // until then a batch holds one partition only
+	most  int       // records in a batch, where the server has not locks enough for more; 0: as configured
 
 	decoder Decoder
 	keeper  *live.Keeper // of the state; nil without unifyevents, or where nobody wants it
@@ -79,11 +80,11 @@ func (w *worker) run(take, finish context.Context) {
 		case f == nil: // time to look at what is not in work
 			continue
 		case f.err != nil:
-			w.fetchFailed(take, f.err)
+			w.fetchFailed(take, f)
 			continue
 		}
 		w.kafkaUp()
-		if err := w.takeBatch(finish, f); err != nil {
+		if err := w.takeBatch(take, finish, f); err != nil {
 			if errors.Is(err, errNotOurs) {
 				w.log.Warn("the group has gone on without us; joining it anew", "error", err)
 				w.rejoin()
@@ -102,6 +103,7 @@ func (w *worker) prepare(ctx context.Context) bool {
 		return false
 	}
 	if err := w.admitAll(ctx); err != nil {
+		w.leaveStandby(ctx, err)
 		w.pause(ctx)
 		return false
 	}
@@ -128,6 +130,17 @@ func (w *worker) connect(ctx context.Context) error {
 	return nil
 }
 
+// leaveStandby gives up a session with a server that does not write, as one that was
+// reached while another took over: the next session may be with that one.
+func (w *worker) leaveStandby(ctx context.Context, err error) {
+	if store.SQLState(err) != "25006" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = w.conn.Close(ctx)
+}
+
 // admitAll looks at each partition that is not in work.
 func (w *worker) admitAll(ctx context.Context) error {
 	w.asks()
@@ -137,6 +150,9 @@ func (w *worker) admitAll(ctx context.Context) error {
 			w.databaseDown(err)
 		}
 		return err
+	}
+	if err := w.conflicts.resume(ctx, w.conn); err != nil {
+		w.log.Debug("every id is asked about", "error", err)
 	}
 	for _, p := range w.partitions {
 		if p.admitted || time.Now().Before(p.retryAt) || w.restoring(p) {
@@ -240,12 +256,17 @@ func (w *worker) await(ctx context.Context) (*fetcher, error) {
 }
 
 // fetchFailed deals with a fetch that brought no answer at all.
-func (w *worker) fetchFailed(ctx context.Context, err error) {
+func (w *worker) fetchFailed(ctx context.Context, f *fetcher) {
 	if ctx.Err() != nil {
 		return
 	}
 	w.cluster = nil
-	w.kafkaDown(err)
+	for _, p := range f.asked {
+		if p.admitted && p.leader == f.broker {
+			w.compareAnew(p, "its leader did not answer")
+		}
+	}
+	w.kafkaDown(f.err)
 	w.pause(ctx)
 }
 

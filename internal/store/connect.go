@@ -55,6 +55,11 @@ func (o Options) config() (*pgx.ConnConfig, error) {
 		"synchronous_commit":                  commit,
 		"lock_timeout":                        "2s",
 		"idle_in_transaction_session_timeout": "60s",
+		// A batch takes as long as it takes: one that a default of the server's ends
+		// would be tried again for ever.
+		"statement_timeout": "0",
+		// Texts travel as they are, whatever the server's default is.
+		"client_encoding": "UTF8",
 		// The server notices that we are gone, also while it computes.
 		"client_connection_check_interval": "10s",
 		"tcp_user_timeout":                 fmt.Sprint(silence.Milliseconds()),
@@ -89,5 +94,31 @@ func Connect(ctx context.Context, o Options) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
+	if err := suits(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
 	return conn, nil
+}
+
+// EncodingError says that a database cannot hold every text that is sent.
+type EncodingError struct{ Encoding string }
+
+// Error says what to do.
+func (e *EncodingError) Error() string {
+	return fmt.Sprintf("the database has encoding %s, which cannot hold every text: make one with encoding UTF8 (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0)", e.Encoding)
+}
+
+// suits refuses a database that would alter texts, and sets what only newer servers
+// know.
+func suits(ctx context.Context, conn *pgx.Conn) error {
+	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		return &EncodingError{encoding}
+	}
+	// PostgreSQL 17's bound for whole transactions.
+	const sql = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout' AND setting <> '0'"
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("set up the session: %w", err)
+	}
+	return nil
 }
