@@ -5,9 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"runtime"
-	"runtime/debug"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -22,10 +20,6 @@ import (
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
 )
-
-// memoryLimit makes the collector work harder rather than the process grow:
-// what is live is some buffers a worker. GOMEMLIMIT overrides it.
-const memoryLimit = 180 << 20
 
 func runCommand() command {
 	return command{
@@ -49,9 +43,7 @@ func runCommand() command {
 }
 
 func runDaemon(ctx context.Context, c *call) error {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	defer limitMemory()()
 	letters, closeLetters, err := deadLetters(c)
 	if err != nil {
 		return err
