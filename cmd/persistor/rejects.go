@@ -21,6 +21,9 @@ import (
 // shownBytes bounds what `rejects show` prints of a key, a value or a header.
 const shownBytes = 4 << 10
 
+// shownHeaders bounds how many headers it prints: a record may have millions.
+const shownHeaders = 100
+
 func rejectsListCommand() command {
 	return command{
 		name:    "rejects list",
@@ -184,7 +187,7 @@ func showReject(ctx context.Context, c *call, id int64, raw bool) error {
 			}
 			return nil
 		}
-		list, err := deadletter.ParseHeaders(headers)
+		n, list, err := deadletter.ParseHeaders(headers)
 		if err != nil {
 			return err
 		}
@@ -197,7 +200,13 @@ func showReject(ctx context.Context, c *call, id int64, raw bool) error {
 		if r.SQLState != nil {
 			fmt.Fprintf(c.stdout, "SQLSTATE     %s\n", *r.SQLState)
 		}
-		for _, h := range list {
+		shown := 0
+		for h := range list {
+			if shown == shownHeaders {
+				fmt.Fprintf(c.stdout, "header       … (%d in all; dingir.rejects.headers has them)\n", n)
+				break
+			}
+			shown++
 			fmt.Fprintf(c.stdout, "header       %s: %s\n", printable([]byte(h.Key), shownBytes), nullable(h.Value))
 		}
 		fmt.Fprintf(c.stdout, "key          %s\n", nullable(key))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -64,6 +65,18 @@ func TestRejectsList(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// Headers that are kept as bytes are shown like any, but not millions of them.
+func TestRejectsShowHeadersKeptAsBytes(t *testing.T) {
+	env, sql := rejected(t)
+	raw := append(binary.AppendVarint(nil, 1_000_001), "\x02k\x04\x00\x01"...) // k: 00 01, then as many empty ones
+	raw = append(raw, make([]byte, 2_000_000)...)
+	sql("UPDATE dingir.rejects SET headers = jsonb_build_array(jsonb_build_object('raw', translate(encode($1, 'base64'), E'\\n', ''))) WHERE id = 1", raw)
+	got := execute(t, env, "rejects", "show", "1")
+	if got.code != 0 || !strings.Contains(got.stdout, `header       k: \x00\x01`) || !strings.Contains(got.stdout, "(1000001 in all; ") || len(got.stdout) > 10_000 {
+		t.Errorf("%d bytes shown; %.2000s %s", len(got.stdout), got.stdout, got.stderr)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,7 @@ type original struct {
 	headers    []kafka.Header
 	reason     string
 	sqlstate   *string
+	raw        bool // its headers are kept as bytes
 }
 
 // insert adds a reject as a batch does and returns its id.
@@ -101,7 +103,11 @@ func (f *fixture) insert(o original, offset int64) int64 {
 		}
 		list = append(list, e)
 	}
-	headers, err := json.Marshal(list)
+	var all any = list
+	if o.raw {
+		all = []map[string][]byte{{"raw": wire(o.headers)}}
+	}
+	headers, err := json.Marshal(all)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -114,6 +120,20 @@ func (f *fixture) insert(o original, offset int64) int64 {
 		f.t.Fatal(err)
 	}
 	return id
+}
+
+// wire encodes headers as Kafka does.
+func wire(list []kafka.Header) []byte {
+	b := binary.AppendVarint(nil, int64(len(list)))
+	for _, h := range list {
+		b = append(binary.AppendVarint(b, int64(len(h.Key))), h.Key...)
+		if h.Value == nil {
+			b = binary.AppendVarint(b, -1)
+			continue
+		}
+		b = append(binary.AppendVarint(b, int64(len(h.Value))), h.Value...)
+	}
+	return b
 }
 
 // published waits until so many rejects are marked.
@@ -307,6 +327,51 @@ func TestTooBigHoldsNobodyBack(t *testing.T) {
 	}
 	if string(found[first][0].Value) != "a" || string(found[last][0].Value) != "b" {
 		t.Error("the others are not as they were")
+	}
+}
+
+// Headers that are kept as bytes reach the topic as they were on the record, or
+// not at all, and then the dead letter says so.
+func TestManyHeaders(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1, kafka.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: "2000000"})
+	noise := make([]byte, 3_000_000)
+	_, _ = rand.Read(noise)
+	odd := []kafka.Header{{Key: "b", Value: []byte{1, 0, 2}}, {Key: "a\x00\xff"}, {Key: "b", Value: []byte{}}, {Key: "raw", Value: []byte("x")}}
+	cases := []struct {
+		name          string
+		headers       []kafka.Header
+		left, pointer bool
+	}{
+		{"several", odd, false, false},
+		{"most", slices.Concat(odd, make([]kafka.Header, mostHeaders-len(odd))), false, false},
+		{"too many", slices.Concat(odd, make([]kafka.Header, 2_000_000)), true, false},
+		{"too large", append(odd, kafka.Header{Key: "noise", Value: noise}), false, true},
+		{"none", nil, false, false},
+	}
+	ids := make([]int64, len(cases))
+	for i, c := range cases {
+		ids[i] = f.insert(original{topic: "trades", key: []byte("k"), value: []byte(c.name), headers: c.headers, raw: true, reason: "x"}, int64(i))
+	}
+	f.start()
+	f.published(len(cases))
+	found := f.read("thaliumx.dlq.transactions", len(cases))
+	for i, c := range cases {
+		m := found[ids[i]][0]
+		own := slices.IndexFunc(m.Headers, func(h kafka.Header) bool { return h.Key == headerID })
+		var want []kafka.Header
+		if !c.left && !c.pointer {
+			want = c.headers
+		}
+		if !slices.EqualFunc(m.Headers[:own], want, func(a, b kafka.Header) bool { return a.Key == b.Key && bytes.Equal(a.Value, b.Value) }) {
+			t.Errorf("%s: %d headers, want %d, or they differ", c.name, own, len(want))
+		}
+		if says := header(m, headerHeaders); (says == fmt.Sprintf("%d left out: dingir.rejects id %d", len(c.headers), ids[i])) != c.left || c.left == (says == "") {
+			t.Errorf("%s: it says of its headers %q", c.name, says)
+		}
+		if (header(m, headerPointer) != "") != c.pointer || (string(m.Value) == c.name) == c.pointer {
+			t.Errorf("%s: value %q, pointer %q", c.name, m.Value, header(m, headerPointer))
+		}
 	}
 }
 

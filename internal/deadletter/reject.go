@@ -2,9 +2,8 @@ package deadletter
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -20,10 +19,15 @@ const (
 	headerReason    = "persistor-reason"
 	headerSQLState  = "persistor-sqlstate"
 	headerPointer   = "persistor-pointer"
+	headerHeaders   = "persistor-headers"
 )
 
 // reasonBytes bounds the reason in its header; the row has all of it.
 const reasonBytes = 4 << 10
+
+// mostHeaders bounds the headers that a dead letter carries. One takes 40 bytes
+// here, of 2 on the wire, so as many as fit into a record would take gigabytes.
+const mostHeaders = 100_000
 
 // reject is one row of the outbox. A nil key or value is null.
 type reject struct {
@@ -34,6 +38,7 @@ type reject struct {
 	key       []byte
 	value     []byte
 	headers   []kafka.Header
+	left      int // more headers than a dead letter carries: so many, and none in headers
 	reason    string
 	sqlstate  *string
 	pointer   bool // too big: only say where it is
@@ -52,7 +57,12 @@ func read(ctx context.Context, conn *pgx.Conn, ids []int64) ([]*reject, error) {
 		if err := row.Scan(&r.id, &r.topic, &r.partition, &r.offset, &r.key, &r.value, &headers, &r.reason, &r.sqlstate); err != nil {
 			return nil, err
 		}
-		r.headers, err = ParseHeaders(headers)
+		n, all, err := ParseHeaders(headers)
+		if n > mostHeaders {
+			r.left = n
+		} else if err == nil {
+			r.headers = slices.Collect(all)
+		}
 		return r, err
 	})
 	if err != nil {
@@ -65,12 +75,12 @@ func read(ctx context.Context, conn *pgx.Conn, ids []int64) ([]*reject, error) {
 func (r *reject) message(topic string) kafka.Message {
 	m := kafka.Message{Topic: topic}
 	if !r.pointer {
-		m.Key, m.Value, m.Headers = r.key, r.value, r.headers
+		m.Key, m.Value, m.Headers = r.key, r.value, slices.Clip(r.headers) // add may not write behind them
 	} else {
 		m.Value = []byte{}
 	}
 	add := func(key, value string) {
-		m.Headers = append(m.Headers[:len(m.Headers):len(m.Headers)], kafka.Header{Key: key, Value: []byte(value)})
+		m.Headers = append(m.Headers, kafka.Header{Key: key, Value: []byte(value)})
 	}
 	id := strconv.FormatInt(r.id, 10)
 	add(headerID, id)
@@ -83,39 +93,8 @@ func (r *reject) message(topic string) kafka.Message {
 	}
 	if r.pointer {
 		add(headerPointer, "dingir.rejects id "+id)
+	} else if r.left > 0 {
+		add(headerHeaders, fmt.Sprintf("%d left out: dingir.rejects id %s", r.left, id))
 	}
 	return m
-}
-
-// ParseHeaders reads the jsonb of dingir.rejects.headers, which store writes: a
-// list in the record's order, values in base64, a key in base64 where it is no
-// text for PostgreSQL. A nil value is null.
-func ParseHeaders(text []byte) ([]kafka.Header, error) {
-	var list []struct {
-		Key       string  `json:"key"`
-		KeyBase64 *string `json:"key_base64"`
-		Value     *string `json:"value"`
-	}
-	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fmt.Errorf("headers of a reject: %w", err)
-	}
-	headers := make([]kafka.Header, len(list))
-	for i, h := range list {
-		headers[i].Key = h.Key
-		if h.KeyBase64 != nil {
-			key, err := base64.StdEncoding.DecodeString(*h.KeyBase64)
-			if err != nil {
-				return nil, fmt.Errorf("key of header %d of a reject: %w", i, err)
-			}
-			headers[i].Key = string(key)
-		}
-		if h.Value != nil {
-			value, err := base64.StdEncoding.DecodeString(*h.Value)
-			if err != nil {
-				return nil, fmt.Errorf("value of header %d of a reject: %w", i, err)
-			}
-			headers[i].Value = value
-		}
-	}
-	return headers, nil
 }

@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +120,56 @@ func TestPoisonIsRejectedAndItsNeighboursStored(t *testing.T) {
 	if n := s.deadLetters(want, list); n < want {
 		t.Errorf("%d dead letters, want %d", n, want)
 	}
+}
+
+// A record with very many headers is a reject like any: its neighbours on other
+// partitions are stored, and its dead letter has its headers or says that it has not.
+func TestManyHeadersBecomeAReject(t *testing.T) {
+	s := newScene(t)
+	many := func(n int) []exchange.Header {
+		return slices.Concat([]exchange.Header{{Key: "h", Value: []byte("many")}, {Key: "h"}}, make([]exchange.Header, n))
+	}
+	list := map[string][]byte{"many": []byte("bad"), "large": []byte("worse")}
+	records := transfers(0, 30)
+	records = append(records,
+		harness.Record{Topic: "internaltransfer", Partition: 1, Key: []byte("many"), Value: list["many"], Headers: many(5000)},
+		harness.Record{Topic: "internaltransfer", Partition: 1, Key: []byte("large"), Value: list["large"], Headers: []exchange.Header{
+			{Key: "h", Value: []byte("large")}, {Key: "h"}, {Key: "noise", Value: make([]byte, 300<<10)}}},
+		harness.Record{Topic: "internaltransfer", Partition: 1, Key: []byte("most"), Value: []byte("worst"), Headers: many(2_000_000)},
+		harness.Record{Topic: "unifyevents", Key: []byte("most"), Value: []byte("worst"), Headers: many(2_000_000)})
+	records = append(records, transfers(30, 30)...)
+	s.Produce(records...)
+	p := s.Start()
+	s.WaitDrained(patience)
+	s.account()
+	if n := s.count("SELECT count(*) FROM dingir.internal_transfers"); n != 60 {
+		t.Errorf("%d neighbours stored, want 60", n)
+	}
+	if n := s.count("SELECT count(*) FROM dingir.rejects WHERE jsonb_array_length(headers) = 1 AND headers->0 ? 'raw'"); n != 4 {
+		t.Errorf("%d rejects have their headers as bytes, want 4", n)
+	}
+	s.until("all are published", func() bool { return s.count("SELECT count(*) FROM dingir.rejects WHERE published_at IS NULL") == 0 })
+	if n := s.deadLetters(4, list); n != 4 {
+		t.Errorf("%d dead letters, want 4", n)
+	}
+	if n := peak(t, p); n > 250<<10 {
+		t.Errorf("the daemon took %d KiB", n)
+	}
+}
+
+// peak is the most memory that the process has had, in KiB.
+func peak(t *testing.T, p *harness.Process) (n int) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(status), "VmHWM:")
+	if _, err := fmt.Sscan(text, &n); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the daemon's peak is %d KiB", n)
+	return n
 }
 
 // deadLetters reads the dead-letter topics until so many are there, and

@@ -165,15 +165,7 @@ func (w *worker) take(p *partition, part *fetch.Part) (done bool, err error) {
 	}
 	w.batch.Reject(progress, store.RejectedRecord{
 		Offset: rec.Offset, Time: store.ClampTime(rec.Timestamp), Key: rec.Key, Value: rec.Value,
-		Headers: headers(rec.Headers), Reason: reason, SQLState: state,
+		Headers: rec.Headers, Reason: reason, SQLState: state,
 	})
 	return false, nil
-}
-
-func headers(h fetch.Headers) []store.Header {
-	list := make([]store.Header, 0, h.Len())
-	for key, value := range h.All() {
-		list = append(list, store.Header{Key: string(key), Value: value})
-	}
-	return list
 }

@@ -108,13 +108,9 @@ func (st *stager) take(ctx context.Context, s *span, rec *fetch.Record, outside 
 		reason = err.Error()
 	}
 	if reason != "" {
-		var headers []store.Header
-		for key, value := range rec.Headers.All() {
-			headers = append(headers, store.Header{Key: string(key), Value: value})
-		}
 		st.batch.Reject(progress, store.RejectedRecord{
 			Offset: rec.Offset, Time: store.ClampTime(rec.Timestamp), Key: rec.Key, Value: rec.Value,
-			Headers: headers, Reason: reason, SQLState: state,
+			Headers: rec.Headers, Reason: reason, SQLState: state,
 		})
 	}
 	if st.batch.Records() >= batchRecords || st.batch.Bytes() >= batchBytes {

@@ -1,12 +1,8 @@
 package store
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"strings"
-	"unicode/utf8"
-
 	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/fetch"
 )
 
 // Source is the record that a row came from.
@@ -261,12 +257,6 @@ func (b *Batch) User(s Source, at event.Micros, u *event.User) {
 	r.source(s)
 }
 
-// Header is one header of a Kafka record. A nil value is null.
-type Header struct {
-	Key   string
-	Value []byte
-}
-
 // RejectedRecord is a record that cannot be stored, byte for byte. A nil key
 // or value is null.
 type RejectedRecord struct {
@@ -274,7 +264,7 @@ type RejectedRecord struct {
 	Time     event.Micros
 	Key      []byte
 	Value    []byte
-	Headers  []Header
+	Headers  fetch.Headers
 	Reason   string
 	SQLState string // "" where the decoder refused it
 }
@@ -290,7 +280,7 @@ func (b *Batch) Reject(p *Progress, rec RejectedRecord) {
 	r.time(rec.Time)
 	r.bytes(rec.Key)
 	r.bytes(rec.Value)
-	r.jsonb(encodeHeaders(rec.Headers))
+	r.headers(rec.Headers)
 	r.string(rec.Reason)
 	if rec.SQLState == "" {
 		r.null()
@@ -298,36 +288,6 @@ func (b *Batch) Reject(p *Progress, rec RejectedRecord) {
 		r.string(rec.SQLState)
 	}
 	r.int16(p.TopicID)
-}
-
-// encodeHeaders makes the jsonb of a record's headers: a list in order, since
-// Kafka allows a key twice, with values in base64, since they are bytes.
-func encodeHeaders(headers []Header) []byte {
-	type header struct {
-		Key       *string `json:"key,omitempty"`
-		KeyBase64 *string `json:"key_base64,omitempty"` // a key that is no text for PostgreSQL
-		Value     *string `json:"value"`
-	}
-	list := make([]header, 0, len(headers))
-	for _, h := range headers {
-		var e header
-		if utf8.ValidString(h.Key) && !strings.Contains(h.Key, "\x00") {
-			e.Key = &h.Key
-		} else {
-			k := base64.StdEncoding.EncodeToString([]byte(h.Key))
-			e.KeyBase64 = &k
-		}
-		if h.Value != nil {
-			v := base64.StdEncoding.EncodeToString(h.Value)
-			e.Value = &v
-		}
-		list = append(list, e)
-	}
-	out, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // strings always marshal
-	}
-	return out
 }
 
 func (b *Batch) duplicateRow(log Log, offset int64, tableName string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/fetch"
 )
 
 // copyHeader opens every binary COPY stream: signature, flags, no extension.
@@ -89,10 +90,12 @@ func (r *rows) string(v string) {
 	r.buf = append(binary.BigEndian.AppendUint32(r.buf, uint32(len(v))), v...)
 }
 
-// jsonb writes a JSON text; version 1 of the binary form precedes it.
-func (r *rows) jsonb(v []byte) {
-	r.buf = append(binary.BigEndian.AppendUint32(r.buf, uint32(len(v)+1)), 1)
-	r.buf = append(r.buf, v...)
+// headers writes a record's headers as jsonb: version 1 of the binary form, then
+// the JSON text.
+func (r *rows) headers(h fetch.Headers) {
+	at := len(r.buf)
+	r.buf = appendHeaders(append(r.buf, 0, 0, 0, 0, 1), h)
+	binary.BigEndian.PutUint32(r.buf[at:], uint32(len(r.buf)-at-4))
 }
 
 func (r *rows) source(s Source) {
