@@ -49,8 +49,8 @@ func (l *lane) waiting(ctx context.Context, conn *pgx.Conn, after int64) ([]entr
 	rows, err := conn.Query(ctx, `
 		SELECT id, coalesce(octet_length(key), 0)::bigint + coalesce(octet_length(value), 0) + octet_length(headers::text)
 		  FROM dingir.rejects
-		 WHERE published_at IS NULL AND id > $1 AND (topic = ANY ($2)) = $3
-		 ORDER BY id LIMIT $4`, after, l.transactional, l.takes, chunkRecords)
+		 WHERE published_at IS NULL AND id > $1 AND topic = ANY ($2)
+		 ORDER BY id LIMIT $3`, after, l.sources, chunkRecords)
 	if err != nil {
 		return nil, fmt.Errorf("list the unpublished rejects: %w", err)
 	}

@@ -39,6 +39,13 @@ const (
 	silence = 10 * time.Minute
 )
 
+// lockSQL takes the prefix's lock, and then its share of the one that versions
+// before took for every prefix: where such a process publishes still, as during
+// a rolling upgrade, this one waits, and the other way round. What is taken
+// again in the next round, because the share could not be had, harms nothing.
+const lockSQL = `SELECT CASE WHEN pg_try_advisory_lock(hashtext('persistor: publish rejects'), hashtext($1))
+	THEN pg_try_advisory_lock_shared(hashtext('persistor: publish rejects')) ELSE false END`
+
 // Config says where rejects are and where they go.
 type Config struct {
 	Database store.Options
@@ -58,8 +65,9 @@ func Topics(prefix string) []string {
 	return []string{prefix + topics.DeadLetterTransactions, prefix + topics.DeadLetterGeneral}
 }
 
-// Publisher publishes rejects. Several may run on one database: a lock there
-// lets one work, and another take over when that one ends.
+// Publisher publishes the rejects of its prefix's topics. Several may run on one
+// database: a lock there lets one of each prefix work, and another take over
+// when that one ends.
 type Publisher struct {
 	config Config
 	writer *kafka.Writer
@@ -90,13 +98,11 @@ func New(c Config) *Publisher {
 			WriteTimeout: produceTimeout,
 		},
 	}
-	transactional := topicsOf(c.TopicPrefix, topics.DeadLetterTransactions)
-	for _, name := range Topics(c.TopicPrefix) {
+	for _, name := range []string{topics.DeadLetterTransactions, topics.DeadLetterGeneral} {
 		p.lanes = append(p.lanes, &lane{
-			topic:         name,
-			transactional: transactional,
-			takes:         name == c.TopicPrefix+topics.DeadLetterTransactions,
-			postponed:     map[int64]time.Time{},
+			topic:     c.TopicPrefix + name,
+			sources:   topicsOf(c.TopicPrefix, name),
+			postponed: map[int64]time.Time{},
 		})
 	}
 	return p
@@ -151,7 +157,7 @@ func (p *Publisher) round(ctx context.Context) error {
 		return err
 	}
 	if !p.holder {
-		err := p.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext('persistor: publish rejects'))").Scan(&p.holder)
+		err := p.conn.QueryRow(ctx, lockSQL, p.config.TopicPrefix).Scan(&p.holder)
 		if err != nil {
 			return fmt.Errorf("take the lock for publishing rejects: %w", err)
 		}
@@ -214,9 +220,11 @@ func closeConn(ctx context.Context, conn *pgx.Conn) {
 // lane is the way to one dead-letter topic. Each has a backoff of its own, so
 // that one topic that is missing does not hold back the other.
 type lane struct {
-	topic         string
-	transactional []string // the consumed topics of one of the two lanes
-	takes         bool     // whether this is the lane for those, or for all others
+	topic string
+
+	// sources are the consumed topics whose rejects it takes. Those of any other
+	// are another prefix's, whose publisher takes them, or nobody's.
+	sources []string
 
 	// postponed has the rejects that the broker refuses for what they are, and
 	// when to try again: they are stepped over.

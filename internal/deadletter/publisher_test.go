@@ -23,6 +23,7 @@ import (
 	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
 	"github.com/thaliumx/persistor/internal/testenv"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -248,7 +249,7 @@ func TestByteForByte(t *testing.T) {
 			}
 		})
 	}
-	if n, err := store.PendingRejects(t.Context(), f.conn); err != nil || n != int64(len(cases))-1 {
+	if n, err := store.PendingRejects(t.Context(), f.conn, topics.Names(topics.Documented(f.prefix))); err != nil || n != int64(len(cases))-1 {
 		t.Errorf("%d pending, %v: the foreign one does not count", n, err)
 	}
 }
@@ -427,6 +428,75 @@ func TestTwoPublishers(t *testing.T) {
 	for id, m := range f.read("thaliumx.dlq.transactions", 2*half) {
 		if len(m) != 1 {
 			t.Errorf("reject %d is there %d times", id, len(m))
+		}
+	}
+}
+
+// Of two prefixes in one database, each publisher takes its own, both at once;
+// what is nobody's stays.
+func TestTwoPrefixes(t *testing.T) {
+	f := newFixture(t)
+	g := *f
+	g.prefix = testenv.TopicPrefix(t)
+	for _, f := range []*fixture{f, &g} {
+		testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.general", 1)
+		testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	}
+	want := map[string][]int64{}
+	f.start()
+	nobodys := f.insert(original{topic: "trades.old", reason: "x"}, 0)
+	for i, topic := range []string{"trades", "orders"} {
+		i = 2*i + 1
+		lane := topics.DeadLetter(topic)
+		want[g.prefix+lane] = append(want[g.prefix+lane], g.insert(original{topic: topic, value: []byte("g"), reason: "x"}, int64(i)))
+		want[f.prefix+lane] = append(want[f.prefix+lane], f.insert(original{topic: topic, value: []byte("f"), reason: "x"}, int64(i+1)))
+	}
+	f.published(2)
+	g.start()
+	f.published(4)
+	f.insert(original{topic: "trades", value: []byte("last"), reason: "x"}, 9)
+	f.published(5) // with the other one at work
+	for topic, ids := range want {
+		for id, m := range (&fixture{t: t, brokers: f.brokers}).read(topic, len(ids)) {
+			if !slices.Contains(ids, id) || len(m) != 1 {
+				t.Errorf("%s has reject %d, %d times; want %v", topic, id, len(m), ids)
+			}
+		}
+	}
+	var published bool
+	if err := f.conn.QueryRow(t.Context(), "SELECT published_at IS NOT NULL FROM dingir.rejects WHERE id = $1", nobodys).Scan(&published); err != nil || published {
+		t.Errorf("a reject of no consumed topic is published: %t, %v", published, err)
+	}
+}
+
+// A process of a version that publishes every prefix's rejects, under one lock,
+// and one of this version never publish at once.
+func TestTheLockOfVersionsBefore(t *testing.T) {
+	f := newFixture(t)
+	testenv.CreateTopic(t, f.brokers, f.prefix+"thaliumx.dlq.transactions", 1)
+	lock := func(function string) (ok bool) {
+		t.Helper()
+		if err := f.conn.QueryRow(t.Context(), "SELECT "+function+"(hashtext('persistor: publish rejects'))").Scan(&ok); err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !lock("pg_try_advisory_lock") {
+		t.Fatal("the lock is taken")
+	}
+	f.insert(original{topic: "trades", value: []byte("a"), reason: "x"}, 0)
+	stop := f.start()
+	<-time.After(3 * interval)
+	f.published(0)
+	lock("pg_advisory_unlock")
+	f.published(1)
+	if lock("pg_try_advisory_lock") {
+		t.Error("a version before would publish too")
+	}
+	stop()
+	for deadline := time.Now().Add(10 * time.Second); !lock("pg_try_advisory_lock"); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the lock is kept")
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // Options are what the daemon is built from.
@@ -169,7 +170,9 @@ func (d *Daemon) snapshots() []httpserver.Partition {
 // countRejects keeps the number of rejects that wait for an operator. It is also
 // what notices whether the database is there while there is nothing to store.
 func (d *Daemon) countRejects(ctx context.Context) {
-	pending := pendingRejects{database: d.Options.Database}
+	// Also of topics that it is told not to read: whoever reads them is of the
+	// same installation, others with this database are not.
+	pending := pendingRejects{database: d.Options.Database, topics: d.Options.Kafka.TopicNames(topics.Names(topics.Consumed()))}
 	defer pending.close(ctx)
 	for lost := true; ; {
 		switch n, err := pending.count(ctx); {

@@ -55,7 +55,7 @@ func newMetrics(r prometheus.Registerer, d *Daemon) *metrics {
 	}
 	r.MustRegister(m.records, m.conflicts, m.commits, m.duration, m.size, m.endToEnd, m.mismatches, &partitionCollector{d: d},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "persistor_rejects_pending",
-			Help: "Records that could not be stored and wait for `persistor rejects`, foreign ones left out."},
+			Help: "Records of this topic prefix that could not be stored and wait for `persistor rejects`, foreign ones left out."},
 			func() float64 { return float64(d.rejectsPending.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "persistor_ready",
 			Help: "1 while /readyz is content, else 0; it says why."},

@@ -13,10 +13,11 @@ import (
 // there: one that is frozen still acknowledges what it is sent.
 const answerTime = 10 * time.Second
 
-// pendingRejects asks for the number of rejects that wait for an operator, over
-// a session that it keeps.
+// pendingRejects asks for the number of rejects of some topics that wait for an
+// operator, over a session that it keeps.
 type pendingRejects struct {
 	database store.Options
+	topics   []string  // in full
 	conn     *pgx.Conn // nil: none
 }
 
@@ -24,7 +25,7 @@ func (p *pendingRejects) count(ctx context.Context) (int64, error) {
 	if err := p.connect(ctx); err != nil {
 		return 0, err
 	}
-	n, err := store.PendingRejects(ctx, p.conn)
+	n, err := store.PendingRejects(ctx, p.conn, p.topics)
 	if err != nil {
 		p.close(ctx)
 	}

@@ -19,7 +19,7 @@ func TestPendingRejectsKeepsItsSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	p := pendingRejects{database: o}
+	p := pendingRejects{database: o, topics: []string{"trades"}}
 	defer p.close(t.Context())
 	session := func() (pid uint32) {
 		t.Helper()

@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -157,6 +158,28 @@ func TestManyHeadersBecomeAReject(t *testing.T) {
 	}
 }
 
+// Two installations with one database have rejects of their own: each counts and
+// publishes only these.
+func TestRejectsOfAnotherPrefix(t *testing.T) {
+	s := newScene(t)
+	other := sceneOf(t, harness.On(t, s.DatabaseURL))
+	s.Produce(harness.Record{Topic: "trades", Value: []byte("bad")})
+	other.Produce(harness.Record{Topic: "trades", Value: []byte("bad")}, harness.Record{Topic: "orders", Value: []byte("bad")})
+	p, q := s.Start(), other.Start()
+	s.until("all are published", func() bool { return s.count("SELECT count(*) FROM dingir.rejects WHERE published_at IS NOT NULL") == 3 })
+	if n := s.deadLetters(1, nil); n != 1 {
+		t.Errorf("%d dead letters, want 1", n)
+	}
+	if n := other.deadLetters(2, nil); n != 2 {
+		t.Errorf("%d dead letters of the other, want 2", n)
+	}
+	s.until("each counts its own", func() bool {
+		a, _ := p.Metric("persistor_rejects_pending")
+		b, _ := q.Metric("persistor_rejects_pending")
+		return a == 1 && b == 2
+	})
+}
+
 // peak is the most memory that the process has had, in KiB.
 func peak(t *testing.T, p *harness.Process) (n int) {
 	t.Helper()
@@ -182,10 +205,12 @@ func (s *scene) deadLetters(want int, list map[string][]byte) (found int) {
 		s.t.Fatal(err)
 	}
 	defer client.Close()
-	for found < want && s.t.Context().Err() == nil {
-		fetches := client.PollFetches(s.t.Context())
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for found < want {
+		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
-			s.t.Fatal(err)
+			s.t.Fatalf("%d of %d dead letters: %v", found, want, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			found++

@@ -139,11 +139,11 @@ func TopicID(ctx context.Context, q querier, topic, clusterID string, topicUUID 
 	return id, nil
 }
 
-// PendingRejects counts the rejects that wait for an operator: unresolved and
-// not foreign.
-func PendingRejects(ctx context.Context, conn *pgx.Conn) (int64, error) {
+// PendingRejects counts the rejects of the topics, named in full, that wait for
+// an operator: unresolved and not foreign.
+func PendingRejects(ctx context.Context, conn *pgx.Conn, topics []string) (int64, error) {
 	var n int64
-	err := conn.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL AND reason <> 'foreign'").Scan(&n)
+	err := conn.QueryRow(ctx, "SELECT count(*) FROM dingir.rejects WHERE resolved_at IS NULL AND reason <> 'foreign' AND topic = ANY ($1)", topics).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the pending rejects: %w", err)
 	}

@@ -125,7 +125,7 @@ func TestARewoundLedgerTakesBackWhatIsNotSoNow(t *testing.T) {
 	}
 }
 
-func TestPendingRejectsLeavesOutTheForeign(t *testing.T) {
+func TestPendingRejectsLeavesOutTheForeignAndOthers(t *testing.T) {
 	r := newRig(t)
 	log := r.begin("p.orders", 0, 0)
 	b := NewBatch()
@@ -136,8 +136,10 @@ func TestPendingRejectsLeavesOutTheForeign(t *testing.T) {
 	}
 	r.write(b)
 	r.exec(`UPDATE dingir.rejects SET resolved_at = now() WHERE "offset" = 2`)
-	if n, err := PendingRejects(t.Context(), r.conn); n != 1 || err != nil {
-		t.Errorf("%d pending, %v; want 1", n, err)
+	for topic, want := range map[string]int64{"p.orders": 1, "orders": 0, "p.trades": 0} {
+		if n, err := PendingRejects(t.Context(), r.conn, []string{"q.orders", topic}); n != want || err != nil {
+			t.Errorf("%s: %d pending, %v; want %d", topic, n, err, want)
+		}
 	}
 }
 
