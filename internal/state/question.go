@@ -282,14 +282,14 @@ func (q *question) cancelled(i int, a answer) bool {
 
 // believe compares a payment with what is known before it is believed, and then
 // believes it.
-func (d *doubt) believe(t *tally) bool {
-	if !d.split {
-		fits := t.total().Equal(d.total)
-		t.available = d.total.Sub(t.frozen)
+func (w *word) believe(t *tally) bool {
+	if !w.split {
+		fits := t.total().Equal(w.total)
+		t.available = w.total.Sub(t.frozen)
 		return fits
 	}
-	fits := t.available.Same(&d.first) && t.frozen.Same(&d.frozen)
-	t.available, t.frozen = d.first, d.frozen
+	fits := t.available.Same(&w.first) && t.frozen.Same(&w.frozen)
+	t.available, t.frozen = w.first, w.frozen
 	return fits
 }
 

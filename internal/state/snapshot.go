@@ -18,7 +18,7 @@ const snapshotMagic = "persistor state\n"
 
 // snapshotVersion is raised with every change of the contents, and of the rules
 // that give them: a state built by other rules must not be continued.
-const snapshotVersion = 12
+const snapshotVersion = 13
 
 // maxSnapshot bounds what a snapshot may unpack to, so that a damaged one does
 // not take all memory.

@@ -11,52 +11,89 @@ import (
 // id. But if one row of them, left out, explains what the engine tells, and
 // contradicts nothing else that it told, then that is what happened.
 
-// maxRun is how many neighbouring operations without ids are looked at.
-const maxRun = 32
+// maxWeighed is how many answers are weighed for one balance, of those that would
+// account for it and move nothing of what was told since. It is part of the rules.
+const maxWeighed = 256
 
 // suspectSlot looks for such a crash where the engine tells a balance that is
 // not the state's. frozen is nil where only the total is told.
 func (s *State) suspectSlot(slot int32, total amount.Amount, frozen *amount.Amount) {
-	r := &s.journal.records
-	off := !s.accounts[slot].total.Equal(total)
-	for i := r.head - 1; i > r.tail; {
-		i--
-		e := r.at(i)
-		if !s.changes(i, slot) || e.kind == stepNone {
-			continue
-		}
-		if !e.kind.own() {
-			if off && e.kind == stepTrade && s.tells(i, slot) {
-				return // it has told the total, and it was right
-			}
-			continue
-		}
-		if s.isAsked(e.offset) {
-			continue // and no answer explains it
-		}
-		q, first := s.runAround(i)
-		k := q.slotAt(slot)
-		now, _ := q.run(q.now)
-		a := &s.accounts[slot]
-		if k >= 0 && s.suspect(q, func(other answer) bool {
-			then, _ := q.run(other)
-			return a.total.Add(then[k].total()).Equal(total.Add(now[k].total())) &&
-				(frozen == nil || a.frozen().Add(then[k].frozen).Equal(frozen.Add(now[k].frozen)))
-		}, "a balance") {
-			return
-		}
-		for j := first; j <= i; j++ {
-			if s.tells(j, slot) {
-				return // it has told all, and it was right
-			}
-		}
-		i = first
+	a := &s.accounts[slot]
+	m := &missing{slot: slot, total: total.Sub(a.total), split: frozen != nil}
+	if m.split {
+		m.frozen = frozen.Sub(a.frozen())
+	}
+	if q := s.forgottenFor(m); q != nil {
+		s.suspect(q, "a balance")
 	}
 }
 
-// isAsked reports whether an open question is about the operation at an offset.
-func (s *State) isAsked(offset int64) bool {
-	return slices.ContainsFunc(s.questions, func(q *question) bool { return q.open() && q.find(offset) >= 0 })
+// forgottenFor is a question about the newest crash that explains what is missing,
+// or nil. There may be a thousand runs to look at: little may be done for each.
+func (s *State) forgottenFor(m *missing) *question {
+	j := &s.journal.records
+	asked, since, r, weighed := s.asked(), s.sinceNewest(), &run{}, 0
+	for i := j.head - 1; i > j.tail; {
+		i--
+		e := j.at(i)
+		if e.kind == stepNone || !s.changes(i, m.slot) {
+			continue
+		}
+		if !e.kind.own() {
+			if !m.total.IsZero() && e.kind == stepTrade && s.tells(i, m.slot) {
+				return nil // it has told the total, and it was right
+			}
+			continue
+		}
+		if asked[e.offset] {
+			continue // and no answer explains it
+		}
+		r.around(i, &s.journal)
+		s.readMoves(r)
+		w := s.rowsFor(r, m)
+		if !w.none() {
+			since.reach(r.behind)
+			r.dropTold(w, since)
+		}
+		if !w.none() {
+			if q := s.question(r, since); s.weigh(q, w, m) {
+				return q
+			}
+			if weighed += w.count(); weighed >= maxWeighed {
+				return nil
+			}
+		}
+		for k := r.first; k <= i; k++ {
+			if s.tells(k, m.slot) {
+				return nil // it has told all, and it was right
+			}
+		}
+		i = r.first
+	}
+	return nil
+}
+
+// weigh takes those of the rows for the answers of a question that account for
+// what is missing. It reports whether there are any.
+func (s *State) weigh(q *question, w *rows, m *missing) bool {
+	k := q.slotAt(m.slot)
+	now, _ := q.run(q.now)
+	q.allow(w.has, func(then []tally) bool {
+		return then[k].total().Sub(now[k].total()).Equal(m.total) &&
+			(!m.split || then[k].frozen.Sub(now[k].frozen).Equal(m.frozen))
+	})
+	return len(q.answers) > 0
+}
+
+// asked are the offsets of the operations that open questions are about.
+func (s *State) asked() map[int64]bool {
+	all := map[int64]bool{}
+	for _, q := range s.questions {
+		for i := 0; q.open() && i < len(q.ops); i++ {
+			all[q.ops[i].offset] = true
+		}
+	}
+	return all
 }
 
 // suspectOrder looks for such a crash where an order is open that was cancelled.
@@ -71,8 +108,12 @@ func (s *State) suspectOrder(id int64) bool {
 		}
 		at := s.recordOfLife(i - 1)
 		if j.records.at(at).kind == stepCancel {
-			q, _ := s.runAround(at)
-			if q.doubts(id) && s.suspect(q, func(a answer) bool { return q.alive(a, id) }, s.nameOrder(id)) {
+			r := &run{}
+			r.around(at, j)
+			q := s.question(r, s.sinceNewest())
+			q.allow(func(a answer) bool { return q.doubts(id) && q.alive(a, id) }, func([]tally) bool { return true })
+			if len(q.answers) > 0 {
+				s.suspect(q, s.nameOrder(id))
 				return true
 			}
 		}
@@ -108,14 +149,30 @@ func (s *State) recordOfLife(life uint64) uint64 {
 // endedIn is a copy of an order as it was before the record that ended it.
 func (s *State) endedIn(at uint64, o *order) *order {
 	c := copyOrder(o)
+	c.progress = s.progressIn(at, o)
+	return c
+}
+
+// progressIn is how far an order was before a record.
+func (s *State) progressIn(at uint64, o *order) progress {
 	from, to := s.span(at, func(e *entry) uint64 { return e.orders }, s.journal.orders.head)
 	for i := from; i < to; i++ {
 		if b := s.journal.orders.at(i); b.id == o.id {
-			c.progress = b.progress()
-			break
+			return b.progress()
 		}
 	}
-	return c
+	return o.progress
+}
+
+// endedBy is the order with an id that a record ended, or nil.
+func (s *State) endedBy(at uint64, id int64) (o *order) {
+	from, to := s.span(at, func(e *entry) uint64 { return e.lives }, s.journal.lives.head)
+	for i := from; i < to; i++ {
+		if l := s.journal.lives.at(i); l.o != nil && l.id == id {
+			o = l.o
+		}
+	}
+	return o
 }
 
 // span is where the changes of a record stand in one of the other rings.
@@ -138,42 +195,12 @@ func (s *State) changes(at uint64, slot int32) bool {
 	return false
 }
 
-// runAround makes a question of the operations without ids around one of them,
-// up to the newest record. It also returns the first record.
-func (s *State) runAround(at uint64) (q *question, first uint64) {
-	r := &s.journal.records
-	free := func(i uint64) bool { return r.at(i).kind.own() || r.at(i).kind == stepNone }
-	first, behind := at, at+1
-	for first > r.tail && free(first-1) && at-first < maxRun/2 {
-		first--
+// accountsFrom is the first change of an account in a record or later.
+func (s *State) accountsFrom(at uint64) uint64 {
+	if at < s.journal.records.head {
+		return s.journal.records.at(at).accounts
 	}
-	for behind < r.head-1 && free(behind) && behind-first < maxRun {
-		behind++
-	}
-	q = &question{offset: s.next}
-	for i := first; i < behind; i++ {
-		if r.at(i).kind.own() {
-			d := s.doubtAt(i)
-			d.counted = d.fails
-			q.ops = append(q.ops, d)
-		}
-	}
-	q.now = answer{uint8(len(q.ops)), uint8(len(q.ops))}
-	from := r.at(first).accounts
-	_, to := s.span(behind-1, func(e *entry) uint64 { return e.accounts }, s.journal.accounts.head)
-	s.doubtSlots(q, func(slot int32) *holdings { return s.holdingsBefore(from, slot) })
-	// What was learned in one of them about another crash counts as known before.
-	did, _ := q.run(q.now)
-	for k := range q.slots {
-		d := &q.slots[k]
-		h := s.holdingsBefore(to, d.slot)
-		d.before.available = d.before.available.Add(h.available()).Sub(did[k].available)
-		d.before.frozen = d.before.frozen.Add(h.frozen()).Sub(did[k].frozen)
-	}
-	for i := behind; i < r.head-1; i++ {
-		s.settleBy(q, i)
-	}
-	return q, first
+	return s.journal.accounts.head
 }
 
 // holdingsBefore is what an account was before a change of one.
@@ -185,14 +212,6 @@ func (s *State) holdingsBefore(change uint64, slot int32) *holdings {
 		}
 	}
 	return &s.accounts[slot].holdings
-}
-
-// settleBy notes which accounts of a question a later record has told.
-func (s *State) settleBy(q *question, at uint64) {
-	for k := range q.slots {
-		d := &q.slots[k]
-		d.told = d.told || s.tells(at, d.slot)
-	}
 }
 
 // tells reports whether a record told the total of an account. A trade that only
@@ -210,14 +229,18 @@ func (s *State) tells(at uint64, slot int32) bool {
 	}
 }
 
-// suspect asks a question about a crash that no id shows, if any answer fits.
-func (s *State) suspect(q *question, fits func(answer) bool, what string) bool {
+// allow lists the answers of a question about a crash that no id shows: those that
+// may be, contradict nothing, and fit by what the accounts are then.
+func (q *question) allow(may func(answer) bool, fits func([]tally) bool) {
 	now, least := q.run(q.now)
 	for from := range len(q.ops) {
 		for to := from + 1; to <= len(q.ops); to++ {
 			a := answer{uint8(from), uint8(to)}
+			if !may(a) {
+				continue
+			}
 			then, misses := q.run(a)
-			ok := misses <= least && fits(a)
+			ok := misses <= least && fits(then)
 			for k := range q.slots {
 				ok = ok && (!q.slots[k].told || then[k].total().Equal(now[k].total()))
 			}
@@ -226,9 +249,10 @@ func (s *State) suspect(q *question, fits func(answer) bool, what string) bool {
 			}
 		}
 	}
-	if len(q.answers) == 0 {
-		return false
-	}
+}
+
+// suspect asks a question about a crash that no id shows.
+func (s *State) suspect(q *question, what string) {
 	if s.fail(rewind) {
 		best := q.best()
 		s.example(rewind, "operations without ids, by "+what, "none forgotten",
@@ -236,7 +260,6 @@ func (s *State) suspect(q *question, fits func(answer) bool, what string) bool {
 	}
 	s.answer(q, q.best())
 	s.ask(q)
-	return true
 }
 
 func text(offset int64) string { return strconv.FormatInt(offset, 10) }
@@ -246,18 +269,23 @@ func (s *State) doubtAt(at uint64) doubt {
 	j := &s.journal
 	e := j.records.at(at)
 	d := doubt{offset: e.offset, kind: e.kind, word: *j.words.at(e.words), fails: s.failsOf(at)}
-	if d.kind == stepPayment && len(d.fails) > 0 {
-		h := s.holdingsBefore(e.accounts, d.slot)
-		was := tally{h.available(), h.frozen()}
-		t := was
-		d.believe(&t)
-		d.off = tally{t.available.Sub(was.available).Sub(d.change), t.frozen.Sub(was.frozen)}
+	if d.kind == stepPayment {
+		d.off = s.beyond(e, &d.word, d.fails)
 	}
-	from, to := s.span(at, func(e *entry) uint64 { return e.lives }, j.lives.head)
-	for i := from; i < to; i++ {
-		if l := j.lives.at(i); l.o != nil && l.id == d.order {
-			d.o = s.endedIn(at, l.o)
-		}
+	if o := s.endedBy(at, d.order); o != nil {
+		d.o = s.endedIn(at, o)
 	}
 	return d
+}
+
+// beyond is what a payment told of the balance beyond what was reckoned.
+func (s *State) beyond(e *entry, w *word, fails []check) tally {
+	if len(fails) == 0 {
+		return tally{}
+	}
+	h := s.holdingsBefore(e.accounts, w.slot)
+	was := tally{h.available(), h.frozen()}
+	t := was
+	w.believe(&t)
+	return tally{t.available.Sub(was.available).Sub(w.change), t.frozen.Sub(was.frozen)}
 }
