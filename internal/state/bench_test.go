@@ -44,7 +44,7 @@ func measure(b *testing.B, apply bool) {
 
 // cpu is the processor time that the process has used, in ns: on a machine that
 // others use too, it says more than the time that has passed.
-func cpu(b *testing.B) int64 {
+func cpu(b testing.TB) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
