@@ -464,3 +464,10 @@ func TestSnapshotAndTailOverFaults(t *testing.T) {
 		chain(t, log, offsets)
 	}
 }
+
+// cancelled is the FINISH of an order that rests.
+func cancelled(put string) string {
+	price := put[strings.Index(put, `"price":`)+len(`"price":`):]
+	price, _, _ = strings.Cut(price, ",")
+	return strings.NewReplacer(`"PUT"`, `"FINISH"`, `"frozen":"0"`, `"frozen":`+price).Replace(put)
+}
