@@ -13,6 +13,7 @@ import (
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 func rejectsRedriveCommand() command {
@@ -36,7 +37,7 @@ func rejectsRedriveCommand() command {
 				if selected == (len(ids) > 0) {
 					return usageError("want either ids, or --all, --topic or --reason")
 				}
-				s := selection{reason: *reason, foreign: *reason != ""}
+				s := selection{reason: *reason, foreign: *reason != "", own: c.config.Kafka.TopicNames(topics.Names(topics.Consumed()))}
 				if err := s.of(c, *topic); err != nil {
 					return err
 				}

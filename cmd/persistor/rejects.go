@@ -84,10 +84,11 @@ func rejectIDs(args []string) ([]int64, error) {
 
 // selection says which rejects are meant.
 type selection struct {
-	topic    string // full name; empty: any
-	reason   string // empty: any
-	resolved bool   // resolved ones too
-	foreign  bool   // foreign ones too
+	topic    string   // full name; empty: any
+	reason   string   // empty: any
+	resolved bool     // resolved ones too
+	foreign  bool     // foreign ones too
+	own      []string // full names: only these topics'; nil: also those of other prefixes
 }
 
 // of narrows the selection to one topic, named with or without the prefix.
@@ -99,9 +100,9 @@ func (s *selection) of(c *call, topic string) (err error) {
 }
 
 const selected = ` FROM dingir.rejects WHERE ($1 = '' OR topic = $1) AND ($2 = '' OR reason = $2)
-	AND ($3 OR resolved_at IS NULL) AND ($4 OR reason <> 'foreign') ORDER BY id`
+	AND ($3 OR resolved_at IS NULL) AND ($4 OR reason <> 'foreign') AND ($5::text[] IS NULL OR topic = ANY ($5)) ORDER BY id`
 
-func (s *selection) args() []any { return []any{s.topic, s.reason, s.resolved, s.foreign} }
+func (s *selection) args() []any { return []any{s.topic, s.reason, s.resolved, s.foreign, s.own} }
 
 // rejectRow is a reject without its bytes.
 type rejectRow struct {

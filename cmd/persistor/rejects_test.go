@@ -136,6 +136,7 @@ func TestRejectsRedrive(t *testing.T) {
 		{"one", "", "1", 0, []string{"reject 1 resolved: stored in dingir.internal_transfers", "1 rejects resolved"}},
 		{"the same bytes twice", "", "1 2", 0, []string{"reject 1 resolved: stored", "reject 2 resolved: its row is in dingir.internal_transfers already"}},
 		{"all", "", "--all", 1, []string{"reject 1 resolved", "reject 2 resolved", "reject 3 stays: ", "reject 4 stays: ", "2 of 4 rejects"}},
+		{"all of its own prefix", "UPDATE dingir.rejects SET topic = 'other.' || topic WHERE id = 4", "--all", 1, []string{"reject 3 stays: ", "1 of 3 rejects"}},
 		{"topic", "", "--topic internaltransfer", 1, []string{"2 of 4 rejects"}},
 		{"reason", "", "--reason tombstone", 1, []string{"reject 4 stays", "1 of 1 rejects"}},
 		{"foreign", "", "--reason foreign", 1, []string{"reject 5 stays: foreign"}},
