@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,6 +29,7 @@ type conflicts struct {
 	mu    sync.Mutex
 	seen  map[string]*seen // by topic; nil: ask about every id
 	whole map[string]bool  // topics that nobody else reads in this generation
+	again time.Time        // when to try begin anew, if it failed
 }
 
 // candidate is an id that one record brought.
@@ -55,12 +57,15 @@ var identified = map[string]struct {
 		"SELECT FROM dingir.users r WHERE r.user_id = k.id AND r.content_hash <> k.hash"},
 }
 
-// resume is begin, if that has not succeeded in this generation.
+// resume is begin, if that has not succeeded in this generation; now and then.
 func (c *conflicts) resume(ctx context.Context, conn *pgx.Conn) error {
 	c.mu.Lock()
-	begun := c.seen != nil
+	due := c.seen == nil && time.Now().After(c.again)
+	if due {
+		c.again = time.Now().Add(5 * time.Second)
+	}
 	c.mu.Unlock()
-	if begun {
+	if !due {
 		return nil
 	}
 	return c.begin(ctx, conn)
@@ -136,7 +141,7 @@ func recently(ctx context.Context, conn *pgx.Conn, topic string) (constant strin
 func (c *conflicts) forget(whole map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen, c.whole = nil, whole
+	c.seen, c.whole, c.again = nil, whole, time.Time{}
 }
 
 // look notes the ids that a committed batch brought and counts those that were
