@@ -11,12 +11,13 @@ const (
 	// memoryLimit makes the collector work harder rather than the process grow: what
 	// is live is some buffers a worker, and the state.
 	memoryLimit = 180 << 20
+	memoryRoom  = 40 << 20 // beyond what is live; hardly anything is allocated for good
 	memoryEvery = 2 * time.Second
 )
 
 // limitFor is the limit for so many live bytes. The state of a large exchange alone
 // can be beyond memoryLimit, where the collector would never rest.
-func limitFor(live uint64) int64 { return max(memoryLimit, int64(live+live/2+40<<20)) }
+func limitFor(live uint64) int64 { return max(memoryLimit, int64(live+memoryRoom)) }
 
 // limitMemory bounds the process's memory until stop is called, unless GOMEMLIMIT
 // does.

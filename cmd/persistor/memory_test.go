@@ -8,7 +8,7 @@ import (
 )
 
 func TestMemoryLimitFollowsWhatIsLive(t *testing.T) {
-	for live, want := range map[uint64]int64{0: 180, 60: 180, 120: 220, 400: 640} {
+	for live, want := range map[uint64]int64{0: 180, 140: 180, 150: 190, 400: 440} {
 		if got := limitFor(live<<20) >> 20; got != want {
 			t.Errorf("%d MiB live: a limit of %d MiB, want %d", live, got, want)
 		}
