@@ -29,7 +29,7 @@ type witness struct {
 // is not to be had, or makes none. The row is valid until the next call.
 func (a *audit) row(ctx context.Context, id tableID, at source) (record, bool) {
 	w := &a.witness
-	if w.client == nil || w.err != nil || hot[id].live && a.unify[at.TopicID] {
+	if w.client == nil || w.err != nil || a.unify[at.TopicID] { // the event log has what unifyevents says
 		return record{}, false
 	}
 	name := a.names[at.TopicID]
@@ -50,7 +50,7 @@ func (a *audit) row(ctx context.Context, id tableID, at source) (record, bool) {
 		return w.decoder.Add(b, store.Log{Topic: name, TopicID: at.TopicID, Partition: at.Partition}, topic,
 			ingest.Record{Offset: rec.Offset, Time: rec.Timestamp, Key: rec.Key, Value: rec.Value}, ingest.Hash(rec.Value))
 	})
-	if err != nil || tableID(shape) != id {
+	if err != nil || image == nil || tableID(shape) != id {
 		return record{}, false
 	}
 	return id.parse(image), true
