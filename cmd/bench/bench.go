@@ -186,7 +186,7 @@ func (b *bench) program(ctx context.Context, database, name string, args ...stri
 func (b *bench) group() string { return fmt.Sprintf("%s-%d", b.name, b.databases) }
 
 func (b *bench) topicNames() []string {
-	return b.config.Kafka.TopicNames(topics.Names(topics.Consumed()))
+	return b.config.Kafka.Consumed()
 }
 
 // cleanUp removes what this run has made.

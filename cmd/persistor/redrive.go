@@ -13,7 +13,6 @@ import (
 	"github.com/thaliumx/persistor/internal/event"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
-	"github.com/thaliumx/persistor/internal/topics"
 )
 
 func rejectsRedriveCommand() command {
@@ -37,7 +36,7 @@ func rejectsRedriveCommand() command {
 				if selected == (len(ids) > 0) {
 					return usageError("want either ids, or --all, --topic or --reason")
 				}
-				s := selection{reason: *reason, foreign: *reason != "", own: c.config.Kafka.TopicNames(topics.Names(topics.Consumed()))}
+				s := selection{reason: *reason, foreign: *reason != "", own: c.config.Kafka.Consumed()}
 				if err := s.of(c, *topic); err != nil {
 					return err
 				}

@@ -88,13 +88,11 @@ type replayWish struct {
 
 // run replays. conn is for reading the archive.
 func (w *replayWish) run(ctx context.Context, c *call, conn *pgx.Conn) error {
-	names := c.config.Kafka.TopicNames(topics.Names(topics.Consumed()))
-	transport, err := c.config.Kafka.Transport(names)
+	client, hangUp, err := fetchClient(c, c.config.Kafka.Consumed())
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
-	client := fetch.NewClient(transport, c.config.Kafka.Addr())
+	defer hangUp()
 	events, err := w.events(ctx, c, conn, client)
 	if err != nil {
 		return withKafkaHint(err)

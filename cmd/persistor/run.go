@@ -15,7 +15,6 @@ import (
 	"github.com/thaliumx/persistor/internal/config"
 	"github.com/thaliumx/persistor/internal/deadletter"
 	"github.com/thaliumx/persistor/internal/engine"
-	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/ingest"
 	"github.com/thaliumx/persistor/internal/store"
@@ -158,12 +157,11 @@ func runCheck(ctx context.Context, c *call) error {
 		return err
 	}
 	names := c.config.Kafka.TopicNames(c.config.Consumer.Topics)
-	transport, err := c.config.Kafka.Transport(names)
+	client, hangUp, err := fetchClient(c, names)
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
-	client := fetch.NewClient(transport, c.config.Kafka.Addr())
+	defer hangUp()
 	if err := client.CheckVersions(ctx); err != nil {
 		return withKafkaHint(err)
 	}

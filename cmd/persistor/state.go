@@ -247,12 +247,12 @@ func snapshotWay(r rebuild.Result) string {
 
 // withTopic gives what reads unifyevents from Kafka.
 func withTopic(c *call, topic string, work func(*eventlog.Kafka) error) error {
-	transport, err := c.config.Kafka.Transport([]string{topic})
+	client, hangUp, err := fetchClient(c, []string{topic})
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
-	return withKafkaHint(work(eventlog.NewKafka(fetch.NewClient(transport, c.config.Kafka.Addr()), topic)))
+	defer hangUp()
+	return withKafkaHint(work(eventlog.NewKafka(client, topic)))
 }
 
 // stateHint adds what to do.

@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/thaliumx/persistor/internal/config"
-	"github.com/thaliumx/persistor/internal/fetch"
 	"github.com/thaliumx/persistor/internal/store"
-	"github.com/thaliumx/persistor/internal/topics"
 	"github.com/thaliumx/persistor/internal/verify"
 )
 
@@ -75,12 +73,12 @@ func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
 	if err := store.CheckSchema(ctx, options.Database); err != nil {
 		return withDatabaseHint(c, err)
 	}
-	transport, err := c.config.Kafka.Transport(c.config.Kafka.TopicNames(topics.Names(topics.Consumed())))
+	client, hangUp, err := fetchClient(c, c.config.Kafka.Consumed())
 	if err != nil {
 		return err
 	}
-	defer transport.CloseIdleConnections()
-	options.Kafka = fetch.NewClient(transport, c.config.Kafka.Addr())
+	defer hangUp()
+	options.Kafka = client
 	options.Progress = progressLog(c)
 	report, err := verify.Verify(ctx, options)
 	if err != nil {

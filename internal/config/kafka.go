@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // Kafka says where the cluster is and how to get in.
@@ -93,6 +95,9 @@ func (k *Kafka) TopicNames(names []string) []string {
 	}
 	return full
 }
+
+// Consumed returns the full names of all topics that can be consumed.
+func (k *Kafka) Consumed() []string { return k.TopicNames(topics.Names(topics.Consumed())) }
 
 // Addr returns the brokers as kafka-go's Client and Writer want them.
 func (k *Kafka) Addr() net.Addr { return kafka.TCP(k.Brokers...) }

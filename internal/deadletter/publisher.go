@@ -60,9 +60,16 @@ type Config struct {
 	Log         *slog.Logger
 }
 
+// deadLetters are the dead-letter topics, without prefix.
+var deadLetters = [...]string{topics.DeadLetterTransactions, topics.DeadLetterGeneral}
+
 // Topics returns the full names of the topics that a Publisher writes to.
 func Topics(prefix string) []string {
-	return []string{prefix + topics.DeadLetterTransactions, prefix + topics.DeadLetterGeneral}
+	var full []string
+	for _, name := range deadLetters {
+		full = append(full, prefix+name)
+	}
+	return full
 }
 
 // Publisher publishes the rejects of its prefix's topics. Several may run on one
@@ -98,7 +105,7 @@ func New(c Config) *Publisher {
 			WriteTimeout: produceTimeout,
 		},
 	}
-	for _, name := range []string{topics.DeadLetterTransactions, topics.DeadLetterGeneral} {
+	for _, name := range deadLetters {
 		p.lanes = append(p.lanes, &lane{
 			topic:     c.TopicPrefix + name,
 			sources:   topicsOf(c.TopicPrefix, name),

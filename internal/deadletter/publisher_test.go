@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -106,7 +105,7 @@ func (f *fixture) insert(o original, offset int64) int64 {
 	}
 	var all any = list
 	if o.raw {
-		all = []map[string][]byte{{"raw": wire(o.headers)}}
+		all = []map[string][]byte{{"raw": testenv.Headers(o.headers...)}}
 	}
 	headers, err := json.Marshal(all)
 	if err != nil {
@@ -121,20 +120,6 @@ func (f *fixture) insert(o original, offset int64) int64 {
 		f.t.Fatal(err)
 	}
 	return id
-}
-
-// wire encodes headers as Kafka does.
-func wire(list []kafka.Header) []byte {
-	b := binary.AppendVarint(nil, int64(len(list)))
-	for _, h := range list {
-		b = append(binary.AppendVarint(b, int64(len(h.Key))), h.Key...)
-		if h.Value == nil {
-			b = binary.AppendVarint(b, -1)
-			continue
-		}
-		b = append(binary.AppendVarint(b, int64(len(h.Value))), h.Value...)
-	}
-	return b
 }
 
 // published waits until so many rejects are marked.

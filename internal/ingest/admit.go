@@ -119,7 +119,7 @@ func fits(ctx context.Context, client *fetch.Client, cluster *fetch.Cluster, pos
 	}
 	want.Offset = pos.LastOffset
 	if pos.LastOffset >= m.LogStart && pos.LastOffset < m.HighWatermark {
-		hash, found, err := hashAt(ctx, client, cluster, want)
+		last, err := client.At(ctx, cluster, want)
 		if _, damaged := damage(err); damaged {
 			return &Halt{
 				Reason: "the last record that was stored cannot be compared with the log: " + err.Error(),
@@ -129,14 +129,14 @@ func fits(ctx context.Context, client *fetch.Client, cluster *fetch.Cluster, pos
 		if err != nil {
 			return err
 		}
-		if !found {
+		if last == nil {
 			return &Halt{
 				Reason: fmt.Sprintf("the record at offset %d, the last that was stored, is not in the log any more, which goes on behind it: it was compacted, or rewritten", pos.LastOffset),
 				Remedy: "the topic must not be compacted; to go on from where the ledger stands: " + remedy(pos.Log, pos.Next, " --accept-loss") +
 					"; where the log was rewritten, read again all that Kafka has: earliest in place of the offset",
 			}
 		}
-		if hash != pos.LastHash {
+		if Hash(last.Value) != pos.LastHash {
 			return &Halt{
 				Reason: fmt.Sprintf("the record at offset %d is not the one that was stored: the log was rewritten, as by an unclean leader election", pos.LastOffset),
 				Remedy: "read again all that Kafka has: `persistor positions set " + set(pos.Log, "earliest") +
@@ -208,35 +208,4 @@ func damage(err error) (next int64, damaged bool) {
 
 func set(log store.Log, offset string) string {
 	return fmt.Sprintf("%s %d %s", log.Topic, log.Partition, offset)
-}
-
-// hashAt reads one record and returns its content hash.
-func hashAt(ctx context.Context, client *fetch.Client, cluster *fetch.Cluster, want fetch.Want) (hash int64, found bool, err error) {
-	leader, err := cluster.Leader(want.Topic, want.Partition)
-	if err != nil {
-		return 0, false, err
-	}
-	var answer fetch.Response
-	err = client.Fetch(ctx, &fetch.Request{
-		Broker: leader, Partitions: []fetch.Want{want}, MinBytes: 1, MaxBytes: 1, MaxWait: time.Second,
-	}, &answer)
-	if err != nil {
-		return 0, false, err
-	}
-	part := &answer.Partitions[0]
-	kind, err := part.Next()
-	if err != nil {
-		var jump *fetch.JumpError
-		if errors.As(err, &jump) {
-			return 0, false, nil
-		}
-		return 0, false, err
-	}
-	if kind == fetch.Done {
-		return 0, false, fetch.ErrNoAnswer // the record is inside the log: ask again
-	}
-	if kind != fetch.Data || part.Record.Offset != want.Offset {
-		return 0, false, nil
-	}
-	return Hash(part.Record.Value), true, nil
 }

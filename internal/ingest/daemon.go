@@ -24,7 +24,6 @@ import (
 	"github.com/thaliumx/persistor/internal/httpserver"
 	"github.com/thaliumx/persistor/internal/live"
 	"github.com/thaliumx/persistor/internal/store"
-	"github.com/thaliumx/persistor/internal/topics"
 )
 
 // Options are what the daemon is built from.
@@ -172,7 +171,7 @@ func (d *Daemon) snapshots() []httpserver.Partition {
 func (d *Daemon) countRejects(ctx context.Context) {
 	// Also of topics that it is told not to read: whoever reads them is of the
 	// same installation, others with this database are not.
-	pending := pendingRejects{database: d.Options.Database, topics: d.Options.Kafka.TopicNames(topics.Names(topics.Consumed()))}
+	pending := pendingRejects{database: d.Options.Database, topics: d.Options.Kafka.Consumed()}
 	defer pending.close(ctx)
 	for lost := true; ; {
 		switch n, err := pending.count(ctx); {

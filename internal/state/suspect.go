@@ -56,7 +56,7 @@ func (s *State) forgottenFor(m *missing) *question {
 			r.dropTold(w, since)
 		}
 		if !w.none() {
-			if q := s.question(r, since); s.weigh(q, w, m) {
+			if q := s.question(r, since); q.weigh(w, m) {
 				return q
 			}
 			if weighed += w.count(); weighed >= maxWeighed {
@@ -75,7 +75,7 @@ func (s *State) forgottenFor(m *missing) *question {
 
 // weigh takes those of the rows for the answers of a question that account for
 // what is missing. It reports whether there are any.
-func (s *State) weigh(q *question, w *rows, m *missing) bool {
+func (q *question) weigh(w *rows, m *missing) bool {
 	k := q.slotAt(m.slot)
 	now, _ := q.run(q.now)
 	q.allow(w.has, func(then []tally) bool {
@@ -111,7 +111,9 @@ func (s *State) suspectOrder(id int64) bool {
 			r := &run{}
 			r.around(at, j)
 			q := s.question(r, s.sinceNewest())
-			q.allow(func(a answer) bool { return q.doubts(id) && q.alive(a, id) }, func([]tally) bool { return true })
+			if q.doubts(id) {
+				q.allow(func(a answer) bool { return q.alive(a, id) }, func([]tally) bool { return true })
+			}
 			if len(q.answers) > 0 {
 				s.suspect(q, s.nameOrder(id))
 				return true

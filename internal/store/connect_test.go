@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -10,17 +11,26 @@ import (
 	"github.com/thaliumx/persistor/internal/testenv"
 )
 
-// A session of ours does not depend on what an operator has set for others.
-func TestConnectSetsWhatItNeeds(t *testing.T) {
-	url := testenv.Database(t)
-	admin, err := pgx.Connect(t.Context(), url)
+// unset is a session that has the server's own settings, and its database.
+func unset(t *testing.T) (conn *pgx.Conn, url, database string) {
+	t.Helper()
+	url = testenv.Database(t)
+	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Close(t.Context())
-	var name string
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if err := conn.QueryRow(t.Context(), "SELECT current_database()").Scan(&database); err != nil {
+		t.Fatal(err)
+	}
+	return conn, url, database
+}
+
+// A session of ours does not depend on what an operator has set for others.
+func TestConnectSetsWhatItNeeds(t *testing.T) {
+	admin, url, name := unset(t)
 	var version int
-	if err := admin.QueryRow(t.Context(), "SELECT current_database(), current_setting('server_version_num')::int / 10000").Scan(&name, &version); err != nil {
+	if err := admin.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int / 10000").Scan(&version); err != nil {
 		t.Fatal(err)
 	}
 	settings := map[string]string{"statement_timeout": "'60ms'", "client_encoding": "LATIN1", "lock_timeout": "'1ms'", "timezone": "'Asia/Tokyo'"}
@@ -48,21 +58,13 @@ func TestConnectSetsWhatItNeeds(t *testing.T) {
 
 // Texts would be altered in a database that cannot hold them all.
 func TestConnectRefusesAnotherEncoding(t *testing.T) {
-	url := testenv.Database(t)
-	admin, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close(t.Context())
-	var name string
-	if err := admin.QueryRow(t.Context(), "SELECT current_database() || '_latin'").Scan(&name); err != nil {
-		t.Fatal(err)
-	}
+	admin, url, own := unset(t)
+	name := own + "_latin"
 	if _, err := admin.Exec(t.Context(), "CREATE DATABASE "+name+" ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = admin.Exec(t.Context(), "DROP DATABASE "+name) }()
-	_, err = Connect(t.Context(), Options{URL: strings.Replace(url, strings.TrimSuffix(name, "_latin"), name, 1)})
+	_, err := Connect(t.Context(), Options{URL: strings.Replace(url, own, name, 1)})
 	var encoding *EncodingError
 	if !errors.As(err, &encoding) || encoding.Encoding != "LATIN1" {
 		t.Errorf("got %v", err)

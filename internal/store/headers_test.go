@@ -3,51 +3,36 @@ package store
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
+
 	"github.com/thaliumx/persistor/internal/fetch"
+	"github.com/thaliumx/persistor/internal/testenv"
 )
 
-type header struct {
-	key   string
-	value []byte
-}
-
-// wire encodes headers as Kafka does.
-func wire(list ...header) fetch.Headers {
-	b := binary.AppendVarint(nil, int64(len(list)))
-	for _, h := range list {
-		b = append(binary.AppendVarint(b, int64(len(h.key))), h.key...)
-		if h.value == nil {
-			b = binary.AppendVarint(b, -1)
-			continue
-		}
-		b = append(binary.AppendVarint(b, int64(len(h.value))), h.value...)
-	}
-	return b
-}
+func header(key string, value []byte) kafka.Header { return kafka.Header{Key: key, Value: value} }
 
 // Headers are taken apart up to a bound, and kept as their bytes beyond it.
 func TestHeadersBeyondTheBoundAreKeptAsBytes(t *testing.T) {
 	r := newRig(t)
 	log := r.begin("p.trades", 0, 0)
-	odd := header{"\x00\xff", []byte{0, 255}}
+	odd := header("\x00\xff", []byte{0, 255})
 	cases := []struct {
 		name    string
 		headers fetch.Headers
 		raw     bool
 	}{
 		{"none", nil, false},
-		{"as many as are taken apart", wire(make([]header, mostHeaders)...), false},
-		{"one more", wire(make([]header, mostHeaders+1)...), true},
-		{"as large as is taken apart", wire(header{"", make([]byte, mostHeaderBytes-5)}), false},
-		{"one byte more", wire(header{"", make([]byte, mostHeaderBytes-4)}), true},
-		{"a large key", wire(header{strings.Repeat("\x00\xff", mostHeaderBytes), nil}), true},
-		{"very many", wire(append(make([]header, 2_000_000), odd)...), true},
-		{"one that is called raw", wire(header{"raw", []byte("x")}), false},
+		{"as many as are taken apart", testenv.Headers(make([]kafka.Header, mostHeaders)...), false},
+		{"one more", testenv.Headers(make([]kafka.Header, mostHeaders+1)...), true},
+		{"as large as is taken apart", testenv.Headers(header("", make([]byte, mostHeaderBytes-5))), false},
+		{"one byte more", testenv.Headers(header("", make([]byte, mostHeaderBytes-4))), true},
+		{"a large key", testenv.Headers(header(strings.Repeat("\x00\xff", mostHeaderBytes), nil)), true},
+		{"very many", testenv.Headers(append(make([]kafka.Header, 2_000_000), odd)...), true},
+		{"one that is called raw", testenv.Headers(header("raw", []byte("x"))), false},
 	}
 	b := NewBatch()
 	p := b.Partition(log, 0, 0)
@@ -83,7 +68,7 @@ func TestHeadersBeyondTheBoundAreKeptAsBytes(t *testing.T) {
 
 // Memory is in proportion to the bytes, however many headers they are.
 func TestVeryManyHeadersTakeLittleMemory(t *testing.T) {
-	headers := wire(make([]header, 500_000)...)
+	headers := testenv.Headers(make([]kafka.Header, 500_000)...)
 	result := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

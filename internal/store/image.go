@@ -77,9 +77,10 @@ func (m *Imager) Row(add func(*Batch) error) (shape int, row []byte, err error) 
 	if err := add(m.batch); err != nil {
 		return 0, nil, err
 	}
-	for _, id := range m.batch.streams() {
-		m.last = id
-		return int(id), m.batch.rows[id].buf[len(copyHeader):], nil
+	made := m.batch.streams()
+	if len(made) == 0 {
+		return 0, nil, nil
 	}
-	return 0, nil, nil
+	m.last = made[0]
+	return int(m.last), m.batch.rows[m.last].buf[len(copyHeader):], nil
 }

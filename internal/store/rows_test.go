@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/thaliumx/persistor/internal/event"
+	"github.com/thaliumx/persistor/internal/testenv"
 )
 
 // Every table's row comes back as what was put in: amounts with their digits,
@@ -116,7 +117,7 @@ func TestRejectsKeepEveryByte(t *testing.T) {
 	p := b.Partition(log, 0, 0)
 	b.Record(p, 0, 1)
 	b.Reject(p, RejectedRecord{Offset: 0, Time: ClampTime(-1 << 62), Key: []byte{0, 255}, Value: []byte("\x00\xff\"'"), Reason: "why", SQLState: "22021",
-		Headers: wire(header{"k", []byte{0, 255}}, header{"k", nil}, header{"", []byte{}}, header{"\x00\xff", []byte("v")})})
+		Headers: testenv.Headers(header("k", []byte{0, 255}), header("k", nil), header("", []byte{}), header("\x00\xff", []byte("v")))})
 	b.Record(p, 1, 1)
 	b.Reject(p, RejectedRecord{Offset: 1, Time: ClampTime(1 << 62), Reason: "tombstone"})
 	r.write(b)

@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -201,4 +202,18 @@ func kafkaClient(ctx context.Context, brokers string, topics ...string) (*kafka.
 // randomName returns eight characters that are good in any name.
 func randomName() string {
 	return strings.ToLower(rand.Text()[:8])
+}
+
+// Headers encodes a record's headers as Kafka does.
+func Headers(list ...kafka.Header) []byte {
+	b := binary.AppendVarint(nil, int64(len(list)))
+	for _, h := range list {
+		b = append(binary.AppendVarint(b, int64(len(h.Key))), h.Key...)
+		if h.Value == nil {
+			b = binary.AppendVarint(b, -1)
+			continue
+		}
+		b = append(binary.AppendVarint(b, int64(len(h.Value))), h.Value...)
+	}
+	return b
 }

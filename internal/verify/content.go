@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -39,13 +38,6 @@ const (
 	changeColumns
 )
 
-// suspect is a row of balance_changes that its bytes do not prove.
-type suspect struct {
-	Log    log
-	Offset int64
-	Image  []byte
-}
-
 // maxSuspects bounds the rows that Kafka is asked about. Where there are more, they
 // are of a topic that somebody else writes.
 const maxSuspects = 5000
@@ -58,7 +50,7 @@ func (s *scanner) prove(r *record) {
 	t := s.tally
 	t.Unproven[balanceChanges]++
 	if len(t.Suspects) < maxSuspects {
-		t.Suspects = append(t.Suspects, suspect{r.log, r.offset, bytes.Clone(r.image)})
+		t.Suspects = append(t.Suspects, bytes.Clone(r.image))
 	}
 }
 
@@ -157,43 +149,47 @@ const mostlyProved, ofSoMany = 99, 100
 // judgeUnproven decides what the rows are that were not proved. Their records do,
 // as long as Kafka has them. The others are altered, unless somebody else than the
 // engine writes such records.
-func (a *audit) judgeUnproven(ctx context.Context, t *Table) {
-	place := "dingir." + t.Table
-	slices.SortFunc(a.state.Tally.Suspects, func(x, y suspect) int {
-		return cmp.Or(cmp.Compare(x.Log.TopicID, y.Log.TopicID), cmp.Compare(x.Log.Partition, y.Log.Partition), cmp.Compare(x.Offset, y.Offset))
+func (c *comparison) judgeUnproven(ctx context.Context) {
+	var suspects []entry
+	for _, image := range c.state.Tally.Suspects {
+		r := c.id.parse(image)
+		suspects = append(suspects, c.id.entry(&r))
+	}
+	slices.SortFunc(suspects, func(x, y entry) int {
+		return cmp.Or(cmp.Compare(x.TopicID, y.TopicID), cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.offset, y.offset))
 	})
+	t, place := &c.table, "dingir."+c.table.Table
 	proved, others := t.Rows-t.Unproven, false
 	var left []Difference
-	for _, s := range a.state.Tally.Suspects {
-		row := balanceChanges.parse(s.Image)
-		at := time.UnixMicro(row.time).UTC()
-		d := Difference{Kind: Altered, Part: Tables, Table: t.Table, Time: &at, Place: &Place{a.names[row.TopicID], row.Partition, Range{row.offset, row.offset}}}
-		own, found := a.row(ctx, balanceChanges, row.source)
-		switch {
-		case !found:
+	for i := range suspects {
+		e := &suspects[i]
+		d := c.describe(Altered, e)
+		own, found := c.row(ctx, c.id, e.source)
+		if !found {
 			d.Detail = "its columns do not give the bytes that content_hash is of: it was altered, or the engine did not write it"
 			left = append(left, d)
 			continue
-		case bytes.Equal(balanceChanges.content(own.image), balanceChanges.content(row.image)):
-			others = true
-		default:
-			d.Detail = balanceChanges.differences(row.image, own.image)
-			t.Altered++
-			a.differ(place, d)
 		}
 		t.Unproven--
+		if c.id.digest(own.image) == e.digest {
+			others = true
+			continue
+		}
+		t.Altered++
+		d.Detail = c.id.differences(e.image, own.image)
+		c.differ(place, d)
 	}
 	altered := !others && proved >= mostlyProved && proved*ofSoMany >= mostlyProved*t.Rows
 	for _, d := range left {
 		if altered {
-			a.differ(place, d)
+			c.differ(place, d)
 			continue
 		}
 		d.Kind = Unproven
-		a.find(place, d)
+		c.find(place, d)
 	}
 	if altered {
 		t.Altered += t.Unproven
-		a.report.Total += t.Unproven - int64(len(left))
+		c.report.Total += t.Unproven - int64(len(left))
 	}
 }

@@ -62,7 +62,7 @@ func (a *audit) compare(ctx context.Context) error {
 			}
 		}
 		if id == balanceChanges {
-			a.judgeUnproven(ctx, &c.table)
+			c.judgeUnproven(ctx)
 		}
 		a.report.Tables = append(a.report.Tables, c.table)
 	}

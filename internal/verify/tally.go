@@ -29,7 +29,7 @@ type tally struct {
 	Archived   map[int16]span  // by topic id: timestamps of the records, ms
 	Unreadable map[int16]int64 // of them
 	Damaged    []damage
-	Suspects   []suspect // the first rows that are not as the engine writes them
+	Suspects   [][]byte // the first rows that are not as the engine writes them
 
 	Snapshots  int64 // of the state that are what the event log makes
 	States     []Difference

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/segmentio/kafka-go"
 
@@ -18,8 +20,7 @@ import (
 // is a suspect.
 type witness struct {
 	client  *fetch.Client // nil: nobody to be asked
-	cluster map[string]*fetch.Cluster
-	answer  fetch.Response
+	cluster *fetch.Cluster
 	decoder ingest.Decoder
 	imager  store.Imager
 	err     error // why there was no answer; then nothing more is asked
@@ -37,7 +38,7 @@ func (a *audit) row(ctx context.Context, id tableID, at source) (record, bool) {
 	if err != nil {
 		return record{}, false
 	}
-	rec, err := w.record(ctx, fetch.Want{Topic: name, TopicID: a.incarnations[at.TopicID], Partition: at.Partition, Offset: at.offset})
+	rec, err := a.record(ctx, at)
 	if err != nil {
 		w.err = err
 		a.find("kafka", Difference{Kind: Unchecked, Part: Tables, Detail: fmt.Sprintf(
@@ -56,48 +57,28 @@ func (a *audit) row(ctx context.Context, id tableID, at source) (record, bool) {
 	return id.parse(image), true
 }
 
-// record reads one record; nil where it has expired, or the topic is another one
-// by now.
-func (w *witness) record(ctx context.Context, want fetch.Want) (*fetch.Record, error) {
-	cluster := w.cluster[want.Topic]
-	if cluster == nil {
-		var err error
-		if cluster, err = w.client.Metadata(ctx, []string{want.Topic}); err != nil {
+// record reads one record; nil where there is none any more, or the topic is
+// another one by now.
+func (a *audit) record(ctx context.Context, at source) (*fetch.Record, error) {
+	w := &a.witness
+	if w.cluster == nil {
+		cluster, err := w.client.Metadata(ctx, slices.Compact(slices.Sorted(maps.Values(a.names))))
+		if err != nil {
 			return nil, err
 		}
-		if w.cluster == nil {
-			w.cluster = map[string]*fetch.Cluster{}
-		}
-		w.cluster[want.Topic] = cluster
+		w.cluster = cluster
 	}
-	leader, err := cluster.Leader(want.Topic, want.Partition)
-	if errors.Is(err, kafka.UnknownTopicOrPartition) || err == nil && cluster.Topic(want.Topic).ID != want.TopicID {
+	want := fetch.Want{Topic: a.names[at.TopicID], TopicID: a.incarnations[at.TopicID], Partition: at.Partition, Offset: at.offset}
+	if topic := w.cluster.Topic(want.Topic); topic.Err == nil && topic.ID != want.TopicID {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	// A broker gives a whole batch, however little is asked for.
-	err = w.client.Fetch(ctx, &fetch.Request{Broker: leader, Partitions: []fetch.Want{want}, MaxBytes: 1}, &w.answer)
-	if err != nil {
-		return nil, err
-	}
-	for part := &w.answer.Partitions[0]; ; {
-		kind, err := part.Next()
-		switch {
-		case errors.Is(err, kafka.OffsetOutOfRange), errors.Is(err, kafka.UnknownTopicID):
+	rec, err := w.client.At(ctx, w.cluster, want)
+	for _, gone := range []error{kafka.UnknownTopicOrPartition, kafka.UnknownTopicID, kafka.OffsetOutOfRange, fetch.ErrNoAnswer} {
+		if errors.Is(err, gone) {
 			return nil, nil
-		case err != nil:
-			return nil, err
-		case kind == fetch.Done, kind == fetch.Gap && part.Gap.Last >= want.Offset:
-			return nil, nil
-		case kind != fetch.Gap && part.Record.Offset >= want.Offset:
-			if part.Record.Offset > want.Offset {
-				return nil, nil
-			}
-			return &part.Record, nil
 		}
 	}
+	return rec, err
 }
 
 // sound tells whether a row is what its own record says, so that it has nothing
