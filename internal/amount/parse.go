@@ -19,7 +19,7 @@ func Parse(text []byte) (Amount, error) {
 	return a, nil
 }
 
-// Of is Parse for text that is known to be plain, such as event.Decimal; it is
+// Of is Parse for text that is known to be plain, such as event.Decimal's; it is
 // 0 for anything else, nil included.
 func Of(text []byte) Amount {
 	a, _ := parse(text)
@@ -64,7 +64,7 @@ func parseShort(text []byte) (n uint64, scale int32, ok bool) {
 	first, last := binary.LittleEndian.Uint32(text), binary.LittleEndian.Uint32(text[len(text)-4:])
 	word := (uint64(first)<<(missing&63) | uint64(last)<<32) ^ swar.Noughts>>(missing&63)<<(missing&63)
 	if at := swar.Point(word); at < 8 {
-		word, scale = withoutPoint(word, at), int32(7-at)
+		word, scale = swar.Without(word, at), int32(7-at)
 	}
 	ok = digits(word) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
 	return swar.Eight(word), scale, ok
@@ -77,10 +77,10 @@ func parseTwoWords(text []byte) (n uint64, scale int32, ok bool) {
 	high := (binary.LittleEndian.Uint64(text) ^ swar.Noughts) << (missing & 63)
 	low := binary.LittleEndian.Uint64(text[len(text)-8:]) ^ swar.Noughts
 	if at := swar.Point(low); at < 8 {
-		low, scale = withoutPoint(low, at)|high>>56, int32(7-at)
+		low, scale = swar.Without(low, at)|high>>56, int32(7-at)
 		high <<= 8
 	} else if at := swar.Point(high); at < 8 {
-		high, scale = withoutPoint(high, at), int32(15-at)
+		high, scale = swar.Without(high, at), int32(15-at)
 	}
 	ok = digits(high) && digits(low) && int(scale) < len(text)-1 && text[len(text)-1] != '.'
 	return swar.Eight(high)*100_000_000 + swar.Eight(low), scale, ok
@@ -110,12 +110,6 @@ func parseSlowly(text []byte) (n uint64, scale int32, ok bool) {
 		n = n*10 + uint64(c)
 	}
 	return n, int32(len(fraction)), true
-}
-
-// withoutPoint takes a byte away: what stands before it moves up.
-func withoutPoint(word uint64, at int) uint64 {
-	before := uint64(1)<<(8*at&63) - 1
-	return word&^(before<<8|0xff) | word&before<<8
 }
 
 // digits reports whether each byte of a word is 0 to 9.

@@ -102,7 +102,7 @@ func (d *Decoder) detailID(detail Text) Decimal {
 	d.forgetNames() // a detail that broke off inside an object has left its own
 	if d.document(); d.err != nil {
 		d.err = nil
-		return nil
+		return Decimal{}
 	}
 	return d.businessID(detailID)
 }

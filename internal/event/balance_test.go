@@ -8,27 +8,27 @@ import (
 
 func TestBalance(t *testing.T) {
 	today := Balance{
-		Time: 1795448409000000, UserID: 2, BusinessID: Decimal("1"), Asset: Text("USDT"), Business: Text("trade"),
-		MarketPrice: Decimal("0"), Change: Decimal("-100.000"), Balance: Decimal("900.500"),
-		Available: Decimal("900.500"), Frozen: Decimal("0"), Detail: Text(`{"id":1}`), Signature: Text(""),
+		Time: 1795448409000000, UserID: 2, BusinessID: dec("1"), Asset: Text("USDT"), Business: Text("trade"),
+		MarketPrice: dec("0"), Change: dec("-100.000"), Balance: dec("900.500"),
+		Available: dec("900.500"), Frozen: dec("0"), Detail: Text(`{"id":1}`), Signature: Text(""),
 	}
 	deposited := Balance{
-		Time: 1631097273000000, UserID: 1, BusinessID: Decimal("1631097273927"), Asset: Text("USDT"), Business: Text("deposit"),
-		Change: Decimal("500000.0"), Balance: Decimal("500000.0"), Available: Decimal("500000.0"), Frozen: Decimal("0"),
+		Time: 1631097273000000, UserID: 1, BusinessID: dec("1631097273927"), Asset: Text("USDT"), Business: Text("deposit"),
+		Change: dec("500000.0"), Balance: dec("500000.0"), Available: dec("500000.0"), Frozen: dec("0"),
 		Detail: Text(`{"id":1631097273927,"key":"value"}`),
 	}
 	withdrawn := Balance{
-		Time: 1631097274000000, UserID: 1, BusinessID: Decimal("1631097274567"), Asset: Text("USDT"), Business: Text("withdraw"),
-		Change: Decimal("-100"), Balance: Decimal("499900.0"), Available: Decimal("499900.0"), Frozen: Decimal("0"),
+		Time: 1631097274000000, UserID: 1, BusinessID: dec("1631097274567"), Asset: Text("USDT"), Business: Text("withdraw"),
+		Change: dec("-100"), Balance: dec("499900.0"), Available: dec("499900.0"), Frozen: dec("0"),
 		Detail: Text(`{"id":1631097274567,"key0":"value0"}`), Signature: Text("ce6e3601"),
 	}
 	with := func(e Balance, change func(*Balance)) Balance { change(&e); return e }
 	detail := func(text, escaped, id string) (string, Balance) {
 		return strings.Replace(deposit, `{\"id\":1631097273927,\"key\":\"value\"}`, escaped, 1),
 			with(deposited, func(b *Balance) {
-				b.Detail, b.BusinessID = Text(text), Decimal(id)
+				b.Detail, b.BusinessID = Text(text), dec(id)
 				if id == "" {
-					b.BusinessID = nil
+					b.BusinessID = Decimal{}
 				}
 			})
 	}
@@ -39,25 +39,25 @@ func TestBalance(t *testing.T) {
 	cases := []good{
 		{"balance", balance, balance, today},
 		{"balance before 2021-09-22: no market price", balance, strings.Replace(balance, `"market_price":"0",`, ``, 1),
-			with(today, func(b *Balance) { b.MarketPrice = nil })},
+			with(today, func(b *Balance) { b.MarketPrice = Decimal{} })},
 		{"balance before 2021-09-19: no business id", balance, strings.NewReplacer(`"market_price":"0",`, ``, `"business_id":1,`, ``).Replace(balance),
-			with(today, func(b *Balance) { b.MarketPrice, b.BusinessID = nil, nil })},
+			with(today, func(b *Balance) { b.MarketPrice, b.BusinessID = Decimal{}, Decimal{} })},
 		{"balance before 2021-07: seven fields", balance, `{"timestamp":1795448409.0,"user_id":2,"asset":"USDT","business":"trade","change":"-100.000","balance":"900.500","detail":"{\"id\":1}"}`,
 			with(today, func(b *Balance) {
-				b.MarketPrice, b.BusinessID, b.Available, b.Frozen, b.Signature = nil, nil, nil, nil, nil
+				b.MarketPrice, b.BusinessID, b.Available, b.Frozen, b.Signature = Decimal{}, Decimal{}, Decimal{}, Decimal{}, nil
 			})},
 		{"balance, nulls for optional fields", balance, strings.NewReplacer(`"market_price":"0"`, `"market_price":null`, `_id":1,`, `_id":null,`, `"signature":""`, `"signature":null`, `"balance_frozen":"0"`, `"balance_frozen":null`, `"balance_available":"900.500"`, `"balance_available":null`).Replace(balance),
 			with(today, func(b *Balance) {
-				b.MarketPrice, b.BusinessID, b.Available, b.Frozen, b.Signature = nil, nil, nil, nil, nil
+				b.MarketPrice, b.BusinessID, b.Available, b.Frozen, b.Signature = Decimal{}, Decimal{}, Decimal{}, Decimal{}, nil
 			})},
 		{"balance, largest business id", balance, strings.Replace(balance, `_id":1,`, `_id":18446744073709551615,`, 1),
-			with(today, func(b *Balance) { b.BusinessID = Decimal("18446744073709551615") })},
+			with(today, func(b *Balance) { b.BusinessID = dec("18446744073709551615") })},
 		{"balance, free text as business", balance, strings.Replace(balance, `"trade"`, `"ünï\"code\n\ud83d\ude00"`, 1),
 			with(today, func(b *Balance) { b.Business = Text("ünï\"code\n😀") })},
 		{"deposit", deposit, deposit, deposited},
 		{"deposit in a balance's shape", deposit, strings.Replace(deposit, `"asset"`, `"business_id":"x","market_price":[],"signature":5,"asset"`, 1), deposited},
 		{"deposit before 2021-07-05", deposit, strings.Replace(deposit, `"balance_available":"500000.0","balance_frozen":"0",`, ``, 1),
-			with(deposited, func(b *Balance) { b.Available, b.Frozen = nil, nil })},
+			with(deposited, func(b *Balance) { b.Available, b.Frozen = Decimal{}, Decimal{} })},
 		{"withdraw", withdraw, withdraw, withdrawn},
 		{"withdraw before 2021-09-09: no signature", withdraw, strings.Replace(withdraw, `,"signature":"ce6e3601"`, ``, 1),
 			with(withdrawn, func(b *Balance) { b.Signature = nil })},
@@ -78,7 +78,7 @@ func TestBalance(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			m := messages{balance: Balance{MarketPrice: Decimal("left over")}}
+			m := messages{balance: Balance{MarketPrice: dec("left over")}}
 			if err := m.decode(c.base, []byte(c.value)); err != nil {
 				t.Fatal(err)
 			}
@@ -122,8 +122,8 @@ func TestBrokenDetails(t *testing.T) {
 	var d Decoder
 	var b Balance
 	for range 1000 {
-		if err := d.Deposit(broken, &b); err != nil || b.BusinessID != nil {
-			t.Fatalf("business id %q, %v", b.BusinessID, err)
+		if err := d.Deposit(broken, &b); err != nil || b.BusinessID.Text != nil {
+			t.Fatalf("business id %q, %v", b.BusinessID.Text, err)
 		}
 	}
 	if len(d.names) > 4 {

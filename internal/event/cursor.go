@@ -6,85 +6,100 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/thaliumx/persistor/internal/amount"
 	"github.com/thaliumx/persistor/internal/swar"
 )
 
 // A cursor reads a message in the very layout in which the engine writes it
 // today: all keys, in its order, no white space, plain numbers, ASCII. Each of
-// its methods takes a key with what stands before it and the value after it. A
-// message of any other layout, good or bad, strands the cursor, and the Decoder
-// begins again with the scan, which is several times slower and the only judge of
-// what is wrong.
+// its methods takes what it is named for at a position and returns the position
+// behind it, or the message's end where that is not what stands there: no message
+// that goes astray so is complete. One of any other layout, good or bad, is read
+// again with the scan, which is several times slower and the only judge of what is
+// wrong.
 //
-// Most of the daemon's decoding is here, so each value has two ways. The usual one
-// looks at the key and a window behind it by words, and takes the same steps
-// whatever the length, since a jump on that is guessed wrong as often as not. What is
-// longer, or near the end of the message, goes byte by byte.
+// Most of the daemon's decoding is here, and each value waits for the position
+// behind the one before: so positions are handed on and not kept in memory. Each
+// value has two ways. The usual one looks at a window by words, and takes the same
+// steps whatever the length, since a jump on that is guessed wrong as often as not.
+// What is longer, or near the end of the message, goes byte by byte.
 type cursor struct {
-	src     []byte // nil once it is stranded
-	at      int
+	src     []byte
 	scratch []byte // resolved escapes and signatures
+	reckons bool   // decimals come with their values
 }
 
-// strand ends the reading: nothing that follows is taken any more.
-func (c *cursor) strand() { c.src, c.at = nil, 0 }
+// astray is the position of a message that is not as it should be.
+func (c *cursor) astray() int { return len(c.src) }
 
-// done reports whether all of the message was read.
-func (c *cursor) done() bool { return c.src != nil && c.at == len(c.src) }
+// ends reports whether these bytes, which are all that is left, come next.
+func (c *cursor) ends(at int, want string) bool { return string(c.src[at:]) == want }
 
-// next takes these bytes if they come next.
-func (c *cursor) next(want string) bool {
-	if n := len(want); len(c.src)-c.at >= n && string(c.src[c.at:c.at+n]) == want {
-		c.at += n
-		return true
+// key takes a key with what stands around it, of 8 to 16 bytes. It becomes a part of
+// its caller, where its two words, which may overlap, are constants.
+func (c *cursor) key(at int, k string) int {
+	end := at + len(k)
+	if s := c.src; end <= len(s) && word(s[at:end]) == word([]byte(k)) && word(s[end-8:end]) == word([]byte(k)[len(k)-8:]) {
+		return end
 	}
-	return false
+	return len(c.src)
+}
+
+// is reports whether these bytes come next.
+func (c *cursor) is(at int, want string) bool {
+	return len(c.src)-at >= len(want) && string(c.src[at:at+len(want)]) == want
 }
 
 // literal takes these bytes.
-func (c *cursor) literal(want string) {
-	if !c.next(want) {
-		c.strand()
+func (c *cursor) literal(at int, want string) int {
+	if !c.is(at, want) {
+		return c.astray()
 	}
+	return at + len(want)
 }
 
-// decimal takes an amount in a string: plain, of moderate length, no leading zero
-// too many, no negative zero. It is stored as it stands. Its end is looked for by
-// itself: the next key can be read from there while the digits are still checked.
-func (c *cursor) decimal(key string) Decimal {
-	at, n := c.at, len(key)
-	if !isKey(n) || len(c.src)-at < n+17 || !begins(c.src[at:at+n+17:at+n+17], key) {
-		c.literal(key)
-		return c.anyDecimal()
+// decimal takes an amount and the quote behind it: plain, of moderate length, no
+// leading zero too many, no negative zero. It is stored as it stands. The first of its
+// bytes that is no digit ends its whole part, and the next one all of it.
+func (c *cursor) decimal(at int) (Decimal, int) {
+	if len(c.src)-at < 17 {
+		return c.anyDecimal(at)
 	}
-	b := c.src[at+n : at+n+17 : at+n+17]
-	low, high := word(b), word(b[8:])
-	// All bytes of an amount are at least a minus, the closing quote is not.
-	end := bits.TrailingZeros32(gather(below(low, '-')) | gather(below(high, '-'))<<8 | 1<<16)
-	sign, zero, several := 0, 0, 0
-	if low&0xff == '-' {
-		sign = 1
+	b := c.src[at : at+17 : at+17]
+	low, high := word(b)^swar.Noughts, word(b[8:])^swar.Noughts
+	marks := others(low)
+	whole, end := bits.TrailingZeros64(marks)/8, bits.TrailingZeros64(marks&(marks-1))/8
+	if uint(whole-1) > 6 || low&0xff == 0 && whole > 1 {
+		return c.anyDecimal(at)
 	}
-	if b[sign] == '0' {
-		zero = 1
+	if b[whole] == '"' {
+		d := Decimal{Text: b[:whole:whole]}
+		if c.reckons {
+			d.value = amount.NewShort(swar.Eight(low<<((8-whole)*8&63)), 0)
+		}
+		return d, at + whole + 1
 	}
-	marks := (gather(others(low^swar.Noughts)) | gather(others(high^swar.Noughts))<<8) & (1<<end - 1) &^ uint32(sign)
-	whole := bits.TrailingZeros32(marks | 1<<end)
-	if whole > 1 {
-		several = 1
+	if far := 8 + bits.TrailingZeros64(others(high))/8; end == 8 {
+		end = far
 	}
-	point := b[whole]&^('"'^'.') == '"' // or the closing quote; the others are below a minus
-	if b[end] != '"' || whole <= sign || whole == end-1 || marks&(marks-1) != 0 || !point || zero&several != 0 {
-		c.at = at + n
-		return c.anyDecimal()
+	scale := end - whole - 1
+	if b[whole] != '.' || scale < 1 || b[end] != '"' {
+		return c.anyDecimal(at)
 	}
-	c.at = at + n + end + 1
-	return Decimal(b[:end:end])
+	d := Decimal{Text: b[:end:end]}
+	if c.reckons && scale <= 8 {
+		n := swar.Eight(low<<((8-whole)*8&63)) * pow10[scale]
+		fraction := low>>((whole+1)*8) | high<<((7-whole)*8&63)
+		d.value = amount.NewShort(n+swar.Eight(fraction<<((8-scale)*8&63)), scale)
+	}
+	return d, at + end + 1
 }
 
-// anyDecimal takes an amount of any length whose key was taken.
-func (c *cursor) anyDecimal() Decimal {
-	src, i := c.src, c.at
+var pow10 = [9]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
+// anyDecimal is decimal for any length.
+func (c *cursor) anyDecimal(at int) (Decimal, int) {
+	src, i := c.src, at
 	negative := i < len(src) && src[i] == '-'
 	if negative {
 		i++
@@ -93,23 +108,18 @@ func (c *cursor) anyDecimal() Decimal {
 	i = digits(src, i)
 	whole := i - first
 	if whole == 0 || whole > 1 && src[first] == '0' || i >= len(src) {
-		c.strand()
-		return nil
+		return Decimal{}, c.astray()
 	}
 	if src[i] == '.' {
 		point := i
 		if i = digits(src, i+1); i == point+1 {
-			c.strand()
-			return nil
+			return Decimal{}, c.astray()
 		}
 	}
-	if i >= len(src) || src[i] != '"' || i-c.at > 64 || negative && isZero(src[first:i]) {
-		c.strand()
-		return nil
+	if i >= len(src) || src[i] != '"' || i-at > 64 || negative && isZero(src[first:i]) {
+		return Decimal{}, c.astray()
 	}
-	d := Decimal(src[c.at:i:i])
-	c.at = i + 1
-	return d
+	return Decimal{Text: src[at:i:i]}, i + 1
 }
 
 // isZero reports whether there are but zeros and a point.
@@ -122,37 +132,30 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// text takes a string of printable ASCII, its quotes behind the key. Of escapes
-// it knows those of quotes and backslashes, which details are full of.
-func (c *cursor) text(key string) Text {
-	at, n := c.at, len(key)
-	if !isKey(n) || len(c.src)-at < n+17 || !begins(c.src[at:at+n+17:at+n+17], key) {
-		c.literal(key)
-		return c.anyText()
+// text takes printable ASCII and the quote behind it. Of escapes it knows those of
+// quotes and backslashes, which details are full of.
+func (c *cursor) text(at int) (Text, int) {
+	if len(c.src)-at < 17 {
+		return c.anyText(at)
 	}
-	b := c.src[at+n : at+n+17 : at+n+17]
+	b := c.src[at : at+17 : at+17]
 	end := bits.TrailingZeros32(gather(special(word(b))) | gather(special(word(b[8:])))<<8 | 1<<16)
 	if b[end] != '"' {
-		c.at = at + n
-		return c.anyText()
+		return c.anyText(at)
 	}
-	c.at = at + n + end + 1
-	return Text(b[:end:end])
+	return Text(b[:end:end]), at + end + 1
 }
 
-// anyText takes a string of any length whose key was taken.
-func (c *cursor) anyText() Text {
-	src, start := c.src, c.at
-	i := c.plain(start)
-	if i >= len(src) {
-		c.strand()
-		return nil
+// anyText is text for any length.
+func (c *cursor) anyText(at int) (Text, int) {
+	i := c.plain(at)
+	if i >= len(c.src) {
+		return nil, c.astray()
 	}
-	if src[i] == '"' {
-		c.at = i + 1
-		return Text(src[start:i:i])
+	if c.src[i] == '"' {
+		return Text(c.src[at:i:i]), i + 1
 	}
-	return c.escaped(start, i)
+	return c.escaped(at, i)
 }
 
 // plain returns the position of the first byte from i on that a string cannot
@@ -171,9 +174,9 @@ func (c *cursor) plain(i int) int {
 	return i
 }
 
-// escaped goes on with a string whose first escape is at i. It copies by words; what
+// escaped goes on with a text whose first escape is at i. It copies by words; what
 // of the last one is too much is written over.
-func (c *cursor) escaped(start, i int) Text {
+func (c *cursor) escaped(start, i int) (Text, int) {
 	src, from := c.src, len(c.scratch)
 	c.scratch = slices.Grow(c.scratch, len(src)-start+8)
 	out := c.scratch[from:cap(c.scratch)]
@@ -196,120 +199,98 @@ func (c *cursor) escaped(start, i int) Text {
 		}
 	}
 	if i >= len(src) || src[i] != '"' {
-		c.strand()
-		return nil
+		return nil, c.astray()
 	}
 	c.scratch = c.scratch[:from+n]
-	c.at = i + 1
-	return Text(out[:n:n])
-}
-
-// detail takes a text that is mostly longer than text's window.
-func (c *cursor) detail(key string) Text {
-	c.literal(key)
-	return c.anyText()
+	return Text(out[:n:n]), i + 1
 }
 
 // name takes the name of a market or an asset.
-func (c *cursor) name(key string) Text {
-	t := c.text(key)
+func (c *cursor) name(at int) (Text, int) {
+	t, at := c.text(at)
 	if len(t) > maxName {
-		c.strand()
+		at = c.astray()
 	}
-	return t
+	return t, at
 }
 
 // integer takes a number without sign, fraction or exponent of at most 18 digits.
-func (c *cursor) integer(key string) int64 {
-	at, n := c.at, len(key)
-	if !isKey(n) || len(c.src)-at < n+8 || !begins(c.src[at:at+n+8:at+n+8], key) {
-		c.literal(key)
-		return c.anyInteger()
+func (c *cursor) integer(at int) (int64, int) {
+	if len(c.src)-at < 8 {
+		return c.anyInteger(at)
 	}
-	x := word(c.src[at+n:at+n+8:at+n+8]) ^ swar.Noughts
+	x := word(c.src[at:at+8:at+8]) ^ swar.Noughts
 	size := bits.TrailingZeros64(others(x)) / 8
 	if uint(size-1) > 6 || x&0xff == 0 && size > 1 {
-		c.at = at + n
-		return c.anyInteger()
+		return c.anyInteger(at)
 	}
-	c.at = at + n + size
-	return int64(swar.Eight(x << ((8 - size) * 8 & 63)))
+	return int64(swar.Eight(x << ((8 - size) * 8 & 63))), at + size
 }
 
-// anyInteger takes a number whose key was taken.
-func (c *cursor) anyInteger() int64 {
-	src, start := c.src, c.at
-	i := start
+// anyInteger is integer for any length.
+func (c *cursor) anyInteger(at int) (int64, int) {
+	src, i := c.src, at
 	var n int64
 	for i < len(src) && src[i]-'0' <= 9 {
 		n = n*10 + int64(src[i]-'0')
 		i++
 	}
-	if i == start || i-start > 18 || src[start] == '0' && i > start+1 {
-		c.strand()
-		return NoID
+	if i == at || i-at > 18 || src[at] == '0' && i > at+1 {
+		return NoID, c.astray()
 	}
-	c.at = i
-	return n
+	return n, i
 }
 
 // user takes a user's id.
-func (c *cursor) user(key string) int64 {
-	n := c.integer(key)
+func (c *cursor) user(at int) (int64, int) {
+	n, at := c.integer(at)
 	if n > math.MaxUint32 {
-		c.strand()
+		return NoID, c.astray()
 	}
-	return n
+	return n, at
 }
 
 // number takes an integer and leaves it as it stands.
-func (c *cursor) number(key string) Decimal {
-	start := c.at + len(key)
-	if c.integer(key); c.src == nil {
-		return nil
+func (c *cursor) number(at int) (Decimal, int) {
+	_, end := c.integer(at)
+	if end == c.astray() {
+		return Decimal{}, end
 	}
-	return Decimal(c.src[start:c.at:c.at])
+	return Decimal{Text: c.src[at:end:end]}, end
 }
 
 // time takes seconds since the epoch: ten digits, a point, any number of digits.
-func (c *cursor) time(key string) Micros {
-	at, n := c.at, len(key)
-	if !isKey(n) || len(c.src)-at < n+20 || !begins(c.src[at:at+n+20:at+n+20], key) {
-		c.literal(key)
-		return c.anyTime()
+func (c *cursor) time(at int) (Micros, int) {
+	if len(c.src)-at < 20 {
+		return c.anyTime(at)
 	}
-	b := c.src[at+n : at+n+20 : at+n+20]
+	b := c.src[at : at+20 : at+20]
 	// Eight digits, two more with the point, and what there is of a fraction.
 	first, next := word(b)^swar.Noughts, word(b[8:])^swar.Noughts
 	fraction := next>>24 | uint64(binary.LittleEndian.Uint32(b[16:])^swar.Noughts&math.MaxUint32)<<40
 	marks := others(fraction)
 	size := bits.TrailingZeros64(marks) / 8
 	if others(first)|others(next)&0x8080 != 0 || first&0xff == 0 || next>>16&0xff != '.'^'0' || uint(size-1) > 6 {
-		c.at = at + n
-		return c.anyTime()
+		return c.anyTime(at)
 	}
 	fraction &= marks&-marks>>7 - 1 // zeros behind the digits
 	t := Micros(swar.Eight(first)*100+next&0xff*10+next>>8&0xff)*1_000_000 + Micros((swar.Eight(fraction)+50)/100)
 	if t < minTime || t >= maxTime {
-		c.strand()
-		return NoTime
+		return NoTime, c.astray()
 	}
-	c.at = at + n + 11 + size
-	return t
+	return t, at + 11 + size
 }
 
-// anyTime takes seconds since the epoch whose key was taken.
-func (c *cursor) anyTime() Micros {
-	src, i := c.src, c.at
+// anyTime is time for any length.
+func (c *cursor) anyTime(at int) (Micros, int) {
+	src, i := c.src, at
 	if i+12 > len(src) || src[i] == '0' || src[i+10] != '.' || src[i+11]-'0' > 9 {
-		c.strand()
-		return NoTime
+		return NoTime, c.astray()
 	}
 	var t Micros
 	for _, b := range src[i : i+10] {
 		if b -= '0'; b > 9 {
-			c.strand()
-			return NoTime
+			return NoTime, c.astray()
 		}
 		t = t*10 + Micros(b)
 	}
@@ -328,22 +309,18 @@ func (c *cursor) anyTime() Micros {
 		}
 	}
 	if t < minTime || t >= maxTime {
-		c.strand()
-		return NoTime
+		return NoTime, c.astray()
 	}
-	c.at = i
-	return t
+	return t, i
 }
 
-// either takes one of two keys, each with its value, and tells which: 0 or 1.
-func (c *cursor) either(first, second string) int {
-	at, n := c.at, len(first)
-	if isKey(n) && len(c.src)-at >= n && begins(c.src[at:at+n:at+n], first) {
-		c.at = at + n
-		return 0
+// either takes one of two keys, each with its value, and tells which: 0 or 1. The
+// first has 8 to 24 bytes.
+func (c *cursor) either(at int, first, second string) (int, int) {
+	if n := len(first); len(c.src)-at >= n && begins(c.src[at:at+n:at+n], first) {
+		return 0, at + n
 	}
-	c.literal(second)
-	return 1
+	return 1, c.literal(at, second)
 }
 
 // nibbles are the values of hexadecimal digits.
@@ -354,37 +331,30 @@ var nibbles = func() (t [256]byte) {
 	return t
 }()
 
-// signature takes an order's signature; nil where it is all zeros.
-func (c *cursor) signature(key string) []byte {
-	c.literal(key)
-	if c.next(noSignature + `"`) {
-		return nil
+// signature takes an order's signature and the quote behind it; nil where it is all
+// zeros.
+func (c *cursor) signature(at int) ([]byte, int) {
+	if c.is(at, noSignature+`"`) {
+		return nil, at + len(noSignature) + 1
 	}
-	end := c.at + 2*signatureSize
+	end := at + 2*signatureSize
 	if end >= len(c.src) || c.src[end] != '"' {
-		c.strand()
-		return nil
+		return nil, c.astray()
 	}
 	start, wrong := len(c.scratch), byte(0)
-	for digits := c.src[c.at:end]; len(digits) > 1; digits = digits[2:] {
+	for digits := c.src[at:end]; len(digits) > 1; digits = digits[2:] {
 		high, low := nibbles[digits[0]], nibbles[digits[1]]
 		wrong |= high | low
 		c.scratch = append(c.scratch, high<<4|low)
 	}
 	if wrong > 15 {
-		c.strand()
-		return nil
+		return nil, c.astray()
 	}
-	c.at = end + 1
-	return c.scratch[start:len(c.scratch):len(c.scratch)]
+	return c.scratch[start:len(c.scratch):len(c.scratch)], end + 1
 }
 
-// isKey tells whether begins can compare keys of this length.
-func isKey(n int) bool { return uint(n-8) <= 16 }
-
-// begins reports whether b begins with a key, of 8 to 24 bytes with what stands
-// around it. Three words, which may overlap, are all of it: no loop, and no call of
-// the runtime's comparison.
+// begins reports whether b begins with a key of 8 to 24 bytes. Three words, which may
+// overlap, are all of it: no loop, and no call of the runtime's comparison.
 func begins(b []byte, key string) bool {
 	k, n := []byte(key), len(key)
 	return word(b) == word(k) && word(b[n-8:]) == word(k[n-8:]) && (n <= 16 || word(b[8:]) == word(k[8:]))
@@ -396,10 +366,6 @@ func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 // others marks the bytes of a word, less its noughts, that are no digits. Marks
 // above one of a byte that is neither a quote nor a point may be wrong.
 func others(x uint64) uint64 { return (x + swar.Ones*(0x80-10) | x) & swar.Tops }
-
-// below marks the bytes of a word that are less than c, of ASCII; marks above the
-// lowest may be wrong.
-func below(w uint64, c uint64) uint64 { return (w - swar.Ones*c) &^ w & swar.Tops }
 
 // gather makes a number of eight bits of a word's marks.
 func gather(marks uint64) uint32 { return uint32(marks * 0x0002040810204081 >> 56) }

@@ -2,15 +2,18 @@ package event
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/thaliumx/persistor/internal/amount"
 )
 
 // TestWindow compares what is read by words with what is read byte by byte: any
-// text over a few bytes, behind a key.
+// text over a few bytes.
 func TestWindow(t *testing.T) {
-	const key = `,"amount":`
 	texts := []string{""}
 	for from := 0; len(texts) < 40_000; {
 		to := len(texts)
@@ -40,26 +43,27 @@ func TestWindow(t *testing.T) {
 	taken := 0
 	for _, read := range []struct {
 		name         string
-		quote        string
-		words, bytes func(c *cursor) any
+		words, bytes func(c *cursor, at int) (any, int)
 	}{
-		{"decimal", `"`, func(c *cursor) any { return string(c.decimal(key + `"`)) }, func(c *cursor) any { return string(c.anyDecimal()) }},
-		{"text", `"`, func(c *cursor) any { return string(c.text(key + `"`)) }, func(c *cursor) any { return string(c.anyText()) }},
-		{"integer", ``, func(c *cursor) any { return c.integer(key) }, func(c *cursor) any { return c.anyInteger() }},
-		{"time", ``, func(c *cursor) any { return c.time(key) }, func(c *cursor) any { return c.anyTime() }},
+		{"decimal", readerOf((*cursor).decimal), readerOf((*cursor).anyDecimal)},
+		{"text", readerOf((*cursor).text), readerOf((*cursor).anyText)},
+		{"integer", readerOf((*cursor).integer), readerOf((*cursor).anyInteger)},
+		{"time", readerOf((*cursor).time), readerOf((*cursor).anyTime)},
 	} {
 		for _, text := range texts {
-			src := []byte(key + read.quote + text + read.quote + `,"remain":"12345.678"}`)
-			outcome := func(at int, value func(c *cursor) any) string {
-				c := cursor{src: src, at: at}
-				got := value(&c)
-				if c.src == nil {
-					return "stranded"
+			c := cursor{src: []byte(text + `","remain":"12345.678"}`)}
+			if read.name == "integer" || read.name == "time" {
+				c.src = []byte(text + `,"remain":"12345.678"}`)
+			}
+			outcome := func(read func(c *cursor, at int) (any, int)) string {
+				got, end := read(&c, 0)
+				if end == c.astray() {
+					return "astray"
 				}
 				taken++
-				return fmt.Sprintf("%v to %d", got, c.at)
+				return fmt.Sprintf("%v to %d", got, end)
 			}
-			words, bytes := outcome(0, read.words), outcome(len(key+read.quote), read.bytes)
+			words, bytes := outcome(read.words), outcome(read.bytes)
 			if words != bytes {
 				t.Fatalf("%s of %q: %s by words, %s byte by byte", read.name, text, words, bytes)
 			}
@@ -67,5 +71,50 @@ func TestWindow(t *testing.T) {
 	}
 	if taken < 100_000 {
 		t.Errorf("only %d were good", taken)
+	}
+}
+
+func readerOf[T any](read func(*cursor, int) (T, int)) func(*cursor, int) (any, int) {
+	return func(c *cursor, at int) (any, int) {
+		v, end := read(c, at)
+		if d, ok := any(v).(Decimal); ok {
+			return string(d.Text), end
+		}
+		return v, end
+	}
+}
+
+// TestValues compares the values that decimals come with to what their texts say.
+func TestValues(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	read := 0
+	for range 300_000 {
+		whole, fraction := random.IntN(10), random.IntN(12)
+		text := strconv.FormatUint(random.Uint64()%uint64(math.Pow10(whole)), 10)
+		if fraction > 0 {
+			text += fmt.Sprintf(".%0*d", fraction, random.Uint64()%uint64(math.Pow10(fraction)))
+		}
+		c := cursor{src: []byte(text + `","remain":"12345.678"}`), reckons: true}
+		d, end := c.decimal(0)
+		if string(d.Text) != text || end != len(text)+1 {
+			t.Fatalf("%s is read as %s, to %d", text, d.Text, end)
+		}
+		if d.value.Read() {
+			read++
+		}
+		got, want := d.Amount(), amount.Of([]byte(text))
+		if got != want || !d.Is(&want) {
+			t.Fatalf("%s is read as %s", text, got)
+		}
+		other := want.Add(amount.Of([]byte("0.000000000001")))
+		if d.Is(&other) {
+			t.Fatalf("%s is said to be %s", text, other)
+		}
+		if again := want.Add(amount.Of([]byte("0.000000000000"))); !d.Is(&again) {
+			t.Fatalf("%s is said not to be %s with more decimals", text, again)
+		}
+	}
+	if read < 100_000 {
+		t.Errorf("only %d came with their values", read)
 	}
 }

@@ -12,7 +12,10 @@ const (
 // -?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?. The digits stay as they came, the scale
 // included, but for three things: an exponent is written out, leading zeros go,
 // a negative zero loses its sign.
-func (d *Decoder) decimal(f field) Decimal {
+func (d *Decoder) decimal(f field) Decimal { return Decimal{Text: d.plainText(f)} }
+
+// plainText is the text of a required amount.
+func (d *Decoder) plainText(f field) []byte {
 	const want = "a decimal, as a string or a number"
 	if k := d.fields[f].kind; k != text && k != number {
 		return d.refuse(f, want)
@@ -32,7 +35,7 @@ func (d *Decoder) decimal(f field) Decimal {
 }
 
 // plain writes a number into the scratch space.
-func (d *Decoder) plain(n numeral) Decimal {
+func (d *Decoder) plain(n numeral) []byte {
 	start := len(d.scratch)
 	d.scratch = n.appendPlain(d.scratch)
 	return d.scratch[start:len(d.scratch):len(d.scratch)]
@@ -41,7 +44,7 @@ func (d *Decoder) plain(n numeral) Decimal {
 // optionalDecimal reads an amount that may be absent.
 func (d *Decoder) optionalDecimal(f field) Decimal {
 	if d.absent(f) {
-		return nil
+		return Decimal{}
 	}
 	return d.decimal(f)
 }
@@ -161,8 +164,8 @@ func (n *numeral) appendPlain(out []byte) []byte {
 // difference is a - b of two plain amounts, exact, with the greater of their
 // scales.
 func (d *Decoder) difference(a, b Decimal) Decimal {
-	x, _ := parseNumeral(a)
-	y, _ := parseNumeral(b)
+	x, _ := parseNumeral(a.Text)
+	y, _ := parseNumeral(b.Text)
 	y.negative = !y.negative
 	whole, scale := max(len(x.whole), len(y.whole)), max(len(x.fraction), len(y.fraction))
 	add := x.negative == y.negative
@@ -188,7 +191,7 @@ func (d *Decoder) difference(a, b Decimal) Decimal {
 		}
 		sum[i] = '0' + p
 	}
-	return d.plain(numeral{negative: x.negative, whole: sum[:1+whole], fraction: sum[1+whole:]})
+	return Decimal{Text: d.plain(numeral{negative: x.negative, whole: sum[:1+whole], fraction: sum[1+whole:]})}
 }
 
 // compare orders the magnitudes of two numerals, both seen with so many digits

@@ -19,7 +19,8 @@ type Decoder struct {
 
 	escapedNUL bool // the scan has passed a \u0000
 
-	cursor cursor
+	cursor  cursor
+	reckons bool // decimals are to come with their values
 
 	parts tradeParts // of the last trade
 	inner *Decoder   // for the objects in a trade

@@ -8,7 +8,11 @@
 // next call.
 package event
 
-import "math"
+import (
+	"math"
+
+	"github.com/thaliumx/persistor/internal/amount"
+)
 
 // Kind says which message a record carries.
 type Kind uint8
@@ -36,8 +40,30 @@ const NoID int64 = -1
 
 // Decimal is an amount exactly as it arrived, in plain notation: digits, at
 // most one point, at most a leading minus; an exponent has been written out and
-// a negative zero has lost its sign. nil marks an absent amount.
-type Decimal []byte
+// a negative zero has lost its sign.
+type Decimal struct {
+	Text  []byte // nil marks an absent amount
+	value amount.Short
+}
+
+// Amount is the number; 0 where there is none.
+func (d *Decimal) Amount() amount.Amount {
+	if d.value.Read() {
+		return d.value.Amount()
+	}
+	return amount.Of(d.Text)
+}
+
+// Is reports whether the number is a.
+func (d *Decimal) Is(a *amount.Amount) bool { return d.value.Looks(a) || d.equals(a) }
+
+func (d *Decimal) equals(a *amount.Amount) bool {
+	if !d.value.Read() {
+		return a.Is(d.Text)
+	}
+	b := d.value.Amount()
+	return a.Same(&b)
+}
 
 // Text is UTF-8 with its JSON escapes resolved. nil marks an absent text, an
 // empty one is not nil.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/thaliumx/persistor/internal/amount"
 )
 
 // tree is a record as encoding/json reads it, numbers kept as their text.
@@ -69,14 +71,17 @@ func (c checker) same(key, got string) {
 func (c checker) amount(key string, got Decimal) {
 	c.Helper()
 	if c.tree[key] == nil {
-		if got != nil {
-			c.Errorf("%s is %q, expected none in %s", key, got, c.value)
+		if got.Text != nil {
+			c.Errorf("%s is %q, expected none in %s", key, got.Text, c.value)
 		}
 		return
 	}
 	want, ok := exactly(c.text(key))
-	if !ok || string(got) != want {
-		c.Errorf("%s is %q, expected %q in %s", key, got, c.text(key), c.value)
+	if !ok || string(got.Text) != want {
+		c.Errorf("%s is %q, expected %q in %s", key, got.Text, c.text(key), c.value)
+	}
+	if read := amount.Of(got.Text); !got.Is(&read) || !got.Amount().Equal(read) {
+		c.Errorf("%s is reckoned as %s, expected %s in %s", key, got.Amount(), read, c.value)
 	}
 }
 
@@ -200,11 +205,11 @@ func (c checker) detailID(e *Balance) {
 	dec := json.NewDecoder(bytes.NewReader(e.Detail))
 	dec.UseNumber()
 	var detail tree
-	if dec.Decode(&detail) != nil || e.BusinessID == nil {
+	if dec.Decode(&detail) != nil || e.BusinessID.Text == nil {
 		return // TestBalance has the details without an id
 	}
-	if string(e.BusinessID) != detail.text("id") {
-		c.Errorf("business id is %q in %s", e.BusinessID, c.value)
+	if string(e.BusinessID.Text) != detail.text("id") {
+		c.Errorf("business id is %q in %s", e.BusinessID.Text, c.value)
 	}
 }
 
@@ -235,7 +240,7 @@ func (c checker) message(base string, m *messages) {
 		c.balance(&m.balance)
 		c.words("signature", m.balance.Signature)
 		c.amount("market_price", m.balance.MarketPrice)
-		c.same("business_id", string(m.balance.BusinessID))
+		c.same("business_id", string(m.balance.BusinessID.Text))
 	case deposit:
 		c.balance(&m.balance)
 		c.detailID(&m.balance)
@@ -267,7 +272,7 @@ func TestCorpus(t *testing.T) {
 			t.Fatalf("%v: %s", err, l.Value)
 		}
 		checker{TB: t, value: l.Value}.message(base, &m)
-		if (base == deposit || base == withdraw) && m.balance.BusinessID == nil {
+		if (base == deposit || base == withdraw) && m.balance.BusinessID.Text == nil {
 			t.Errorf("no business id in %s", l.Value)
 		}
 		if t.Failed() {

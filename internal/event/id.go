@@ -31,15 +31,15 @@ func (d *Decoder) userID(f field) int64 {
 // businessID reads a full u64, which may be absent, as the digits it has.
 func (d *Decoder) businessID(f field) Decimal {
 	if d.absent(f) {
-		return nil
+		return Decimal{}
 	}
 	if v := d.fields[f]; v.kind == number {
 		digits := d.src[v.start:v.end]
 		if _, ok := parseID(digits, math.MaxUint64); ok {
-			return digits
+			return Decimal{Text: digits}
 		}
 	}
-	return d.refuse(f, "an integer from 0 to 2^64-1")
+	return Decimal{Text: d.refuse(f, "an integer from 0 to 2^64-1")}
 }
 
 // prefixedID reads an id of the documented shapes: a string such as

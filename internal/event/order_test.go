@@ -15,15 +15,15 @@ func TestOrder(t *testing.T) {
 	}
 	engine := Order{
 		Action: Update, ID: 9, Market: Text("ETH_USDT"), Base: Text("ETH"), Quote: Text("USDT"), UserID: 3,
-		Side: Bid, Type: Limit, PostOnly: False, Price: Decimal("3331.16"), Amount: Decimal("0.2261"),
-		Remain: Decimal("0.1187"), Frozen: Decimal("395.408692"), FinishedBase: Decimal("0.1074"),
-		FinishedQuote: Decimal("357.766584"), FinishedFee: Decimal("0.000000"),
-		MakerFee: Decimal("0"), TakerFee: Decimal("0.001"),
+		Side: Bid, Type: Limit, PostOnly: False, Price: dec("3331.16"), Amount: dec("0.2261"),
+		Remain: dec("0.1187"), Frozen: dec("395.408692"), FinishedBase: dec("0.1074"),
+		FinishedQuote: dec("357.766584"), FinishedFee: dec("0.000000"),
+		MakerFee: dec("0"), TakerFee: dec("0.001"),
 		CreateTime: 1631097282055038, UpdateTime: 1631097283933325, Signature: signature,
 	}
 	documented := Order{
 		Action: Put, ID: 123, Market: Text("BTC_USDT"), UserID: 1001, Side: Bid, Type: Limit,
-		Price: Decimal("42000.00"), Amount: Decimal("1.0"), Remain: Decimal("1.0"), FinishedBase: Decimal("0.0"),
+		Price: dec("42000.00"), Amount: dec("1.0"), Remain: dec("1.0"), FinishedBase: dec("0.0"),
 		CreateTime: 1705314600000000, UpdateTime: NoTime,
 	}
 	with := func(e Order, change func(*Order)) Order { change(&e); return e }
@@ -53,11 +53,11 @@ func TestOrder(t *testing.T) {
 		{"documented", documentedOrder, documented},
 		{"documented, event last", `{"order"` + strings.TrimSuffix(strings.SplitN(documentedOrder, `"order"`, 2)[1], "}") + `,"event":"ORDER_CREATED"}`, documented},
 		{"documented, market sell without price", strings.NewReplacer("limit", "market", "buy", "sell", `"price":"42000.00",`, "").Replace(documentedOrder),
-			with(documented, func(o *Order) { o.Type, o.Side, o.Price = Market, Ask, nil })},
+			with(documented, func(o *Order) { o.Type, o.Side, o.Price = Market, Ask, Decimal{} })},
 		{"documented, partly filled", strings.Replace(documentedOrder, `"0.0"`, `"0.123"`, 1),
-			with(documented, func(o *Order) { o.FinishedBase, o.Remain = Decimal("0.123"), Decimal("0.877") })},
+			with(documented, func(o *Order) { o.FinishedBase, o.Remain = dec("0.123"), dec("0.877") })},
 		{"documented, overfilled", strings.Replace(documentedOrder, `"0.0"`, `"1.5"`, 1),
-			with(documented, func(o *Order) { o.FinishedBase, o.Remain = Decimal("1.5"), Decimal("-0.5") })},
+			with(documented, func(o *Order) { o.FinishedBase, o.Remain = dec("1.5"), dec("-0.5") })},
 	}
 	for name, action := range map[string]Action{
 		"ORDER_CREATED": Put, "ORDER_UPDATED": Update, "ORDER_PARTIALLY_FILLED": Update, "ORDER_FILLED": Finish,
@@ -69,7 +69,7 @@ func TestOrder(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var d Decoder
-			got := Order{Frozen: Decimal("left over")}
+			got := Order{Frozen: dec("left over")}
 			if err := d.Order([]byte(c.value), &got); err != nil {
 				t.Fatal(err)
 			}

@@ -78,10 +78,10 @@ func checkState(t *testing.T, want map[string]any, got *TradeState) {
 	t.Helper()
 	var found []string
 	for _, o := range got.Orders {
-		found = append(found, fmt.Sprint(o.UserID, o.ID, strings.ToUpper(o.Side.String()), string(o.FinishedBase), string(o.FinishedQuote), string(o.FinishedFee)))
+		found = append(found, fmt.Sprint(o.UserID, o.ID, strings.ToUpper(o.Side.String()), string(o.FinishedBase.Text), string(o.FinishedQuote.Text), string(o.FinishedFee.Text)))
 	}
 	for _, b := range got.Balances {
-		found = append(found, fmt.Sprint(b.UserID, string(b.Asset), string(b.Balance)))
+		found = append(found, fmt.Sprint(b.UserID, string(b.Asset), string(b.Balance.Text)))
 	}
 	var expected []string
 	for _, e := range want["order_states"].([]any) {
@@ -155,11 +155,11 @@ func TestEarlyTradeParts(t *testing.T) {
 	}
 	want := &TradeState{
 		Orders: [2]OrderState{
-			{UserID: NoID, ID: NoID, FinishedBase: Decimal("0.1"), FinishedQuote: Decimal("0.2")},
-			{UserID: NoID, ID: NoID, FinishedBase: Decimal("0.3"), FinishedQuote: Decimal("0.4")},
+			{UserID: NoID, ID: NoID, FinishedBase: dec("0.1"), FinishedQuote: dec("0.2")},
+			{UserID: NoID, ID: NoID, FinishedBase: dec("0.3"), FinishedQuote: dec("0.4")},
 		},
 		Balances: [4]BalanceState{
-			{1, Text("ETH"), Decimal("1")}, {1, Text("USDT"), Decimal("2")}, {3, Text("ETH"), Decimal("3")}, {3, Text("USDT"), Decimal("4")},
+			{1, Text("ETH"), dec("1")}, {1, Text("USDT"), dec("2")}, {3, Text("ETH"), dec("3")}, {3, Text("USDT"), dec("4")},
 		},
 	}
 	if got.Malformed || got.After != nil || !reflect.DeepEqual(got.Before, want) {
@@ -187,8 +187,8 @@ func TestUnify(t *testing.T) {
 	var u Unify
 	// A deposit of 2021-07 has no business_id of its own.
 	early := `{"timestamp":1625443200.5,"user_id":1,"asset":"USDT","business":"deposit","change":"5","balance":"5","balance_available":"5","balance_frozen":"0","detail":"{\"id\":1625443200123}"}`
-	if err := d.Unify([]byte("balances"), []byte(early), &u); err != nil || u.Kind != KindDeposit || string(u.Balance.BusinessID) != "1625443200123" {
-		t.Errorf("kind %d, business id %s, %v", u.Kind, u.Balance.BusinessID, err)
+	if err := d.Unify([]byte("balances"), []byte(early), &u); err != nil || u.Kind != KindDeposit || string(u.Balance.BusinessID.Text) != "1625443200123" {
+		t.Errorf("kind %d, business id %s, %v", u.Kind, u.Balance.BusinessID.Text, err)
 	}
 	if err := d.Unify([]byte("balances"), []byte(strings.Replace(early, `:1625443200123}`, `:-5}`, 1)), &u); err == nil || !strings.Contains(err.Error(), "detail.id is -5") {
 		t.Errorf("negative id: %v", err)

@@ -9,13 +9,13 @@ import (
 func TestTrade(t *testing.T) {
 	engine := Trade{
 		Time: 1631097282055039, ID: 7, Market: Text("ETH_USDT"), Base: Text("ETH"), Quote: Text("USDT"),
-		Price: Decimal("3331.16"), Amount: Decimal("0.1074"), QuoteAmount: Decimal("357.766584"), TakerSide: Bid,
-		AskUserID: 1, AskOrderID: 8, AskFee: Decimal("0"),
-		BidUserID: 3, BidOrderID: 9, BidFee: Decimal("-0.0101000"),
+		Price: dec("3331.16"), Amount: dec("0.1074"), QuoteAmount: dec("357.766584"), TakerSide: Bid,
+		AskUserID: 1, AskOrderID: 8, AskFee: dec("0"),
+		BidUserID: 3, BidOrderID: 9, BidFee: dec("-0.0101000"),
 	}
 	documented := Trade{
 		Time: 1705314600000000, ID: 123456, Market: Text("BTC_USDT"),
-		Price: Decimal("42500.00"), Amount: Decimal("0.5"), QuoteAmount: Decimal("21250.00"), TakerSide: Bid,
+		Price: dec("42500.00"), Amount: dec("0.5"), QuoteAmount: dec("21250.00"), TakerSide: Bid,
 		AskUserID: NoID, AskOrderID: 111, BidUserID: NoID, BidOrderID: 222,
 	}
 	with := func(e Trade, change func(*Trade)) Trade { change(&e); return e }
@@ -43,7 +43,7 @@ func TestTrade(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d Decoder
-			got := Trade{AskFee: Decimal("left over")}
+			got := Trade{AskFee: dec("left over")}
 			if err := d.Trade([]byte(c.value), &got); err != nil {
 				t.Fatal(err)
 			}

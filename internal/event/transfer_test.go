@@ -8,7 +8,7 @@ import (
 
 func TestTransfer(t *testing.T) {
 	want := Transfer{
-		Time: 1631097274239939, UserFrom: 1, UserTo: 2, Asset: Text("USDT"), Amount: Decimal("1000"), Signature: Text("ad4b4505"),
+		Time: 1631097274239939, UserFrom: 1, UserTo: 2, Asset: Text("USDT"), Amount: dec("1000"), Signature: Text("ad4b4505"),
 	}
 	with := func(e Transfer, change func(*Transfer)) Transfer { change(&e); return e }
 	for _, c := range []struct {
@@ -18,7 +18,7 @@ func TestTransfer(t *testing.T) {
 	}{
 		{"today's", transfer, want},
 		{"before 2021-08-17: no signature", strings.Replace(transfer, `,"signature":"ad4b4505"`, ``, 1), with(want, func(e *Transfer) { e.Signature = nil })},
-		{"zero amount", strings.Replace(transfer, `"1000"`, `"0.000000"`, 1), with(want, func(e *Transfer) { e.Amount = Decimal("0.000000") })},
+		{"zero amount", strings.Replace(transfer, `"1000"`, `"0.000000"`, 1), with(want, func(e *Transfer) { e.Amount = dec("0.000000") })},
 		{"to oneself", strings.Replace(transfer, `"user_to":2`, `"user_to":1`, 1), with(want, func(e *Transfer) { e.UserTo = 1 })},
 		{"float noise in the time", strings.Replace(transfer, `1631097274.239939`, `1631097274.2399387`, 1), want},
 	} {

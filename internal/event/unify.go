@@ -3,8 +3,16 @@ package event
 import "fmt"
 
 // Unify decodes one record of unifyevents, whose key says which message its value
-// is (wire format, section 2).
+// is (wire format, section 2). Its decimals come with their values, since what reads
+// this topic reckons with them.
 func (d *Decoder) Unify(key, value []byte, u *Unify) error {
+	d.reckons = true
+	err := d.unify(key, value, u)
+	d.reckons = false
+	return err
+}
+
+func (d *Decoder) unify(key, value []byte, u *Unify) error {
 	switch string(key) {
 	case "trades":
 		u.Kind = KindTrade
@@ -28,7 +36,7 @@ func (d *Decoder) Unify(key, value []byte, u *Unify) error {
 			err = d.result()
 		}
 		u.Kind = KindDeposit
-		if err == nil && u.Balance.Change[0] == '-' {
+		if err == nil && u.Balance.Change.Text[0] == '-' {
 			u.Kind = KindWithdraw
 		}
 		return err

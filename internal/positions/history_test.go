@@ -64,7 +64,7 @@ func (l *log) store(text string) {
 		switch kind {
 		case 't':
 			b.Transfer(store.Source{TopicID: p.TopicID, Offset: offset, Hash: offset}, &event.Transfer{
-				Time: 1_700_000_000_000_000, UserFrom: offset, UserTo: 2, Asset: event.Text("ETH"), Amount: event.Decimal("1")})
+				Time: 1_700_000_000_000_000, UserFrom: offset, UserTo: 2, Asset: event.Text("ETH"), Amount: event.Decimal{Text: []byte("1")}})
 		case 'r':
 			b.Reject(p, store.RejectedRecord{Offset: offset, Reason: "bad"})
 		case 'e':

@@ -21,6 +21,12 @@ type operation struct {
 	touched   []int32
 }
 
+// reset makes it none.
+func (o *operation) reset() {
+	o.put, o.ended, o.early, o.taker, o.lastMaker = false, false, false, 0, 0
+	o.filled, o.unknown, o.touched = o.filled[:0], o.unknown[:0], o.touched[:0]
+}
+
 // Apply adds the record at an offset, with its timestamp in ms. A record below
 // Next is passed over; a hole before it counts as lost.
 func (s *State) Apply(offset, at int64, u *event.Unify) {
@@ -143,7 +149,7 @@ func (s *State) beginOperation() {
 	if !badFrozen {
 		s.pass(frozenHeld)
 	}
-	s.op = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}
+	s.op.reset()
 }
 
 // rest puts an order into its book when its operation is over. One that cannot
@@ -203,7 +209,7 @@ func (s *State) user(u *event.User) {
 }
 
 func (s *State) transfer(t *event.Transfer) {
-	asset, a := s.assets.of(t.Asset), amount.Of(t.Amount)
+	asset, a := s.assets.of(t.Asset), t.Amount.Amount()
 	if a.IsZero() { // too small to be shown: nothing has moved (wire 0.10)
 		s.begin(stepNone, 0, 0)
 		s.beginOperation()
@@ -225,9 +231,9 @@ func (s *State) transferred(w *word) {
 func (s *State) payment(b *event.Balance, deposit bool) {
 	s.begin(stepPayment, 0, 0)
 	w := s.journal.words.next()
-	*w = word{slot: s.slot(b.UserID, s.assets.of(b.Asset)), change: amount.Of(b.Change), total: amount.Of(b.Balance),
-		first: amount.Of(b.Available), frozen: amount.Of(b.Frozen),
-		split: b.Available != nil && b.Frozen != nil} // not before 2021-07-05
+	*w = word{slot: s.slot(b.UserID, s.assets.of(b.Asset)), change: b.Change.Amount(), total: b.Balance.Amount(),
+		first: b.Available.Amount(), frozen: b.Frozen.Amount(),
+		split: b.Available.Text != nil && b.Frozen.Text != nil} // not before 2021-07-05
 	s.checkSign(w.slot, w.change, deposit)
 	if w.split {
 		if sum := w.first.Add(w.frozen); sum.Equal(w.total) {

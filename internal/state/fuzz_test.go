@@ -3,12 +3,7 @@ package state
 import (
 	"bytes"
 	"testing"
-
-	"github.com/thaliumx/persistor/internal/amount"
-	"github.com/thaliumx/persistor/internal/event"
 )
-
-func parsed(d event.Decimal) amount.Amount { return amount.Of(d) }
 
 // FuzzApply applies records as text, one a line: key, space, value. Whatever can
 // be decoded must be survived, and money must add up.

@@ -74,15 +74,20 @@ type accountBefore struct {
 	wide             *holdings // if that does not fit
 	slot             int32
 	flags            accountFlags
-	total, held, odd amount.Packed
+	total, held, odd amount.Short
 }
 
 func (b *accountBefore) pack(h *holdings) {
 	b.flags, b.wide = h.flags, nil
-	if !b.total.Pack(&h.total) || !b.held.Pack(&h.held) || !b.odd.Pack(&h.odd) {
+	if !pack(&b.total, &h.total) || !pack(&b.held, &h.held) || !pack(&b.odd, &h.odd) {
 		wide := *h
 		b.wide = &wide
 	}
+}
+
+func pack(s *amount.Short, a *amount.Amount) (ok bool) {
+	*s, ok = a.Short()
+	return ok
 }
 
 func (b *accountBefore) holdings() holdings {
@@ -102,14 +107,14 @@ type orderBefore struct {
 	wide                                     *progress // if that does not fit
 	id                                       int64
 	updateTime                               event.Micros
-	remain, frozen                           amount.Packed
-	finishedBase, finishedQuote, finishedFee amount.Packed
+	remain, frozen                           amount.Short
+	finishedBase, finishedQuote, finishedFee amount.Short
 }
 
 func (b *orderBefore) pack(p *progress) {
 	b.updateTime, b.wide = p.updateTime, nil
-	if !b.remain.Pack(&p.remain) || !b.frozen.Pack(&p.frozen) ||
-		!b.finishedBase.Pack(&p.finishedBase) || !b.finishedQuote.Pack(&p.finishedQuote) || !b.finishedFee.Pack(&p.finishedFee) {
+	if !pack(&b.remain, &p.remain) || !pack(&b.frozen, &p.frozen) ||
+		!pack(&b.finishedBase, &p.finishedBase) || !pack(&b.finishedQuote, &p.finishedQuote) || !pack(&b.finishedFee, &p.finishedFee) {
 		wide := *p
 		b.wide = &wide
 	}

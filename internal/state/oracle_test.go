@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/thaliumx/persistor/internal/amount"
 	"github.com/thaliumx/persistor/internal/exchange"
 )
 
@@ -108,7 +109,7 @@ func somethingMissing(t *testing.T, s *State, random *rand.Rand) *missing {
 		}
 	}
 	if random.IntN(4) == 0 {
-		m.total = parsed([]byte(fmt.Sprint(random.IntN(5) - 2)))
+		m.total = amount.Int(int64(random.IntN(5) - 2))
 	}
 	if random.IntN(4) == 0 {
 		m.total = nothing

@@ -93,11 +93,11 @@ func (s *State) orderFrom(e *event.Order, market int32) *order {
 	o := s.newOrder()
 	o.id, o.user, o.market, o.side, o.kind, o.postOnly = e.ID, e.UserID, market, e.Side, e.Type, e.PostOnly
 	o.base, o.quote = s.slot(e.UserID, m.base), s.slot(e.UserID, m.quote)
-	o.price, o.amount = amount.Of(e.Price), amount.Of(e.Amount)
-	o.makerFee, o.takerFee = amount.Of(e.MakerFee), amount.Of(e.TakerFee)
+	o.price, o.amount = e.Price.Amount(), e.Amount.Amount()
+	o.makerFee, o.takerFee = e.MakerFee.Amount(), e.TakerFee.Amount()
 	o.createTime, o.updateTime = e.CreateTime, e.UpdateTime
-	o.remain = amount.Of(e.Remain)
-	o.finishedBase, o.finishedQuote, o.finishedFee = amount.Of(e.FinishedBase), amount.Of(e.FinishedQuote), amount.Of(e.FinishedFee)
+	o.remain = e.Remain.Amount()
+	o.finishedBase, o.finishedQuote, o.finishedFee = e.FinishedBase.Amount(), e.FinishedQuote.Amount(), e.FinishedFee.Amount()
 	if o.signed = e.Signature != nil; o.signed {
 		copy(o.signature[:], e.Signature)
 	}

@@ -102,7 +102,7 @@ func (s *State) checkPut(e *event.Order, o *order) {
 		return // it rests already: less of it may remain
 	}
 	s.equalIn(putRemain, "remain", e.ID, &o.amount, &o.remain)
-	s.saysIn(putFrozen, "frozen", e.ID, &nothing, e.Frozen)
+	s.saysIn(putFrozen, "frozen", e.ID, &nothing, &e.Frozen)
 	if o.finishedBase.IsZero() && o.finishedQuote.IsZero() && o.finishedFee.IsZero() {
 		s.pass(putFinished)
 	} else if s.fail(putFinished) {
@@ -126,12 +126,12 @@ func (s *State) equalIn(c check, what string, id int64, expected, found *amount.
 }
 
 // saysIn is equalIn for the text that tells the amount.
-func (s *State) saysIn(c check, what string, id int64, expected *amount.Amount, text event.Decimal) bool {
-	if expected.Is(text) {
+func (s *State) saysIn(c check, what string, id int64, expected *amount.Amount, told *event.Decimal) bool {
+	if told.Is(expected) {
 		s.pass(c)
 		return true
 	}
-	found := amount.Of(text)
+	found := told.Amount()
 	return s.equalIn(c, what, id, expected, &found)
 }
 
@@ -144,10 +144,10 @@ func (s *State) progressed(e *event.Order) {
 	}
 	o := s.known(e.ID, e.UserID)
 	if o == nil {
-		s.fromWord(e, amount.Of(e.Frozen))
+		s.fromWord(e, e.Frozen.Amount())
 		return
 	}
-	if !s.checkOrder(o, e, o.frozen.Is(e.Frozen)) {
+	if !s.checkOrder(o, e, e.Frozen.Is(&o.frozen)) {
 		told := toldProgress(e)
 		s.believe(o, &told)
 	}
@@ -162,9 +162,9 @@ func (s *State) retell(o *order, e *event.Order) {
 		s.update(o)
 		o.updateTime = e.UpdateTime
 	}
-	if o.createTime != e.CreateTime || !o.makerFee.Is(e.MakerFee) || !o.takerFee.Is(e.TakerFee) {
+	if o.createTime != e.CreateTime || !e.MakerFee.Is(&o.makerFee) || !e.TakerFee.Is(&o.takerFee) {
 		s.orderChanged(o)
-		o.createTime, o.makerFee, o.takerFee = e.CreateTime, amount.Of(e.MakerFee), amount.Of(e.TakerFee)
+		o.createTime, o.makerFee, o.takerFee = e.CreateTime, e.MakerFee.Amount(), e.TakerFee.Amount()
 	}
 }
 
@@ -181,23 +181,23 @@ func (s *State) timeTaker(e *event.Order) {
 }
 
 func toldProgress(e *event.Order) progress {
-	return progress{remain: amount.Of(e.Remain), frozen: amount.Of(e.Frozen), finishedBase: amount.Of(e.FinishedBase),
-		finishedQuote: amount.Of(e.FinishedQuote), finishedFee: amount.Of(e.FinishedFee), updateTime: e.UpdateTime}
+	return progress{remain: e.Remain.Amount(), frozen: e.Frozen.Amount(), finishedBase: e.FinishedBase.Amount(),
+		finishedQuote: e.FinishedQuote.Amount(), finishedFee: e.FinishedFee.Amount(), updateTime: e.UpdateTime}
 }
 
 // checkOrder compares an order with what the engine tells. Of what follows from
 // each other only the first counts.
 func (s *State) checkOrder(o *order, e *event.Order, frozen bool) bool {
-	if !s.saysIn(orderRemain, "remain", o.id, &o.remain, e.Remain) ||
-		!s.saysIn(orderFinishedBase, "finished_base", o.id, &o.finishedBase, e.FinishedBase) ||
-		!s.saysIn(orderFinishedQuote, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) ||
-		!s.saysIn(orderFinishedFee, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) {
+	if !s.saysIn(orderRemain, "remain", o.id, &o.remain, &e.Remain) ||
+		!s.saysIn(orderFinishedBase, "finished_base", o.id, &o.finishedBase, &e.FinishedBase) ||
+		!s.saysIn(orderFinishedQuote, "finished_quote", o.id, &o.finishedQuote, &e.FinishedQuote) ||
+		!s.saysIn(orderFinishedFee, "finished_fee", o.id, &o.finishedFee, &e.FinishedFee) {
 		return false
 	}
 	if frozen {
 		s.pass(orderFrozen)
 	} else if s.fail(orderFrozen) {
-		s.example(orderFrozen, "frozen of "+s.nameOrder(o.id), o.frozen.String(), amount.Of(e.Frozen).String())
+		s.example(orderFrozen, "frozen of "+s.nameOrder(o.id), o.frozen.String(), e.Frozen.Amount().String())
 	}
 	return frozen
 }
@@ -269,7 +269,7 @@ func (s *State) fromWord(e *event.Order, frozen amount.Amount) *order {
 
 // finish is the end of an order: filled, cancelled or refused (wire 0.7).
 func (s *State) finish(e *event.Order) {
-	remain, frozen := amount.Of(e.Remain), amount.Of(e.Frozen)
+	remain, frozen := e.Remain.Amount(), e.Frozen.Amount()
 	taking := s.op.put && !s.op.ended && s.op.taker == e.ID
 	inside := taking && (frozen.IsZero() || remain.IsZero()) ||
 		!taking && s.op.put && !s.op.ended && remain.IsZero()

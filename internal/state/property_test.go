@@ -160,11 +160,11 @@ func TestInvariantsOfMangledLogs(t *testing.T) {
 // that forgets to charge the bid's fee.
 func TestShrinkingFindsTheRecord(t *testing.T) {
 	free := func(s *State, u *event.Unify) {
-		if u.Kind != event.KindTrade || u.Trade.BidFee == nil {
+		if u.Kind != event.KindTrade || u.Trade.BidFee.Text == nil {
 			return
 		}
 		slot := s.slot(u.Trade.BidUserID, s.assets.of(u.Trade.Base))
-		by := parsed(u.Trade.BidFee).Max0()
+		by := u.Trade.BidFee.Amount().Max0()
 		s.accounts[slot].total.Plus(&by)
 	}
 	cfg := exchange.DefaultConfig()

@@ -221,7 +221,8 @@ func (r *undoing) finish() (ended []*order) {
 	for _, slot := range s.op.touched {
 		s.accounts[slot].touched = false
 	}
-	s.op, s.crossing = operation{touched: s.op.touched[:0], filled: s.op.filled[:0], unknown: s.op.unknown[:0]}, 0
+	s.op.reset()
+	s.crossing = 0
 	for _, o := range r.orders {
 		if s.orders.find(o.id) != o {
 			continue

@@ -34,8 +34,8 @@ func (s *State) trade(t *event.Trade) {
 	}
 	s.begin(stepTrade, t.ID, mark)
 	m := match{t: t, old: t.Before != nil && t.Before.Orders[0].ID == event.NoID,
-		price: amount.Of(t.Price), amount: amount.Of(t.Amount), quote: amount.Of(t.QuoteAmount),
-		fees: [2]amount.Amount{amount.Of(t.AskFee), amount.Of(t.BidFee)},
+		price: t.Price.Amount(), amount: t.Amount.Amount(), quote: t.QuoteAmount.Amount(),
+		fees: [2]amount.Amount{t.AskFee.Amount(), t.BidFee.Amount()},
 		ids:  [2]int64{t.AskOrderID, t.BidOrderID}, users: [2]int64{t.AskUserID, t.BidUserID}, told: [2]*event.Order{t.AskOrder, t.BidOrder}}
 	if t.TakerSide == event.Bid {
 		m.taker = 1
@@ -106,11 +106,11 @@ func (s *State) notKnown(m *match, i int) *order {
 		s.unknown(id, "trade "+strconv.FormatInt(m.t.ID, 10))
 		return nil
 	}
-	frozen := amount.Of(e.Frozen)
+	frozen := e.Frozen.Amount()
 	if i == m.taker && e.Type == event.Limit {
-		frozen = amount.Of(e.Remain)
+		frozen = e.Remain.Amount()
 		if e.Side == event.Bid {
-			frozen = frozen.Mul(amount.Of(e.Price))
+			frozen = frozen.Mul(e.Price.Amount())
 		}
 	}
 	return s.fromWord(e, frozen)
@@ -203,15 +203,15 @@ func (s *State) checkBest(m *match, maker *order) {
 // checkTold compares an order with what its first trade tells of it. The engine
 // freezes a taker's rest only when it rests.
 func (s *State) checkTold(o *order, e *event.Order, takes bool) {
-	frozen := o.frozen.Is(e.Frozen)
+	frozen := e.Frozen.Is(&o.frozen)
 	if takes {
-		frozen = nothing.Is(e.Frozen)
+		frozen = e.Frozen.Is(&nothing)
 	}
 	if s.told(o, "user", e.UserID == o.user) && s.told(o, "side", e.Side == o.side) && s.told(o, "type", e.Type == o.kind) &&
-		s.told(o, "price", o.price.Is(e.Price)) && s.told(o, "amount", o.amount.Is(e.Amount)) &&
-		s.told(o, "remain", o.remain.Is(e.Remain)) && s.told(o, "frozen", frozen) &&
-		s.told(o, "finished_base", o.finishedBase.Is(e.FinishedBase)) && s.told(o, "finished_quote", o.finishedQuote.Is(e.FinishedQuote)) &&
-		s.told(o, "finished_fee", o.finishedFee.Is(e.FinishedFee)) {
+		s.told(o, "price", e.Price.Is(&o.price)) && s.told(o, "amount", e.Amount.Is(&o.amount)) &&
+		s.told(o, "remain", e.Remain.Is(&o.remain)) && s.told(o, "frozen", frozen) &&
+		s.told(o, "finished_base", e.FinishedBase.Is(&o.finishedBase)) && s.told(o, "finished_quote", e.FinishedQuote.Is(&o.finishedQuote)) &&
+		s.told(o, "finished_fee", e.FinishedFee.Is(&o.finishedFee)) {
 		return
 	}
 	told := toldProgress(e)
@@ -241,12 +241,12 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			s.expect(orders, false, m.t.ID, "order", o.id, e.ID)
 			continue
 		}
-		if !s.saysIn(orders, "finished_base", o.id, &o.finishedBase, e.FinishedBase) ||
-			!s.saysIn(orders, "finished_quote", o.id, &o.finishedQuote, e.FinishedQuote) ||
-			e.FinishedFee != nil && !s.saysIn(orders, "finished_fee", o.id, &o.finishedFee, e.FinishedFee) {
-			told := progress{finishedBase: amount.Of(e.FinishedBase), finishedQuote: amount.Of(e.FinishedQuote), finishedFee: o.finishedFee, updateTime: o.updateTime}
-			if e.FinishedFee != nil {
-				told.finishedFee = amount.Of(e.FinishedFee)
+		if !s.saysIn(orders, "finished_base", o.id, &o.finishedBase, &e.FinishedBase) ||
+			!s.saysIn(orders, "finished_quote", o.id, &o.finishedQuote, &e.FinishedQuote) ||
+			e.FinishedFee.Text != nil && !s.saysIn(orders, "finished_fee", o.id, &o.finishedFee, &e.FinishedFee) {
+			told := progress{finishedBase: e.FinishedBase.Amount(), finishedQuote: e.FinishedQuote.Amount(), finishedFee: o.finishedFee, updateTime: o.updateTime}
+			if e.FinishedFee.Text != nil {
+				told.finishedFee = e.FinishedFee.Amount()
 			}
 			told.remain = o.amount.Sub(told.finishedBase)
 			told.frozen = o.hold(told.remain)
@@ -260,8 +260,8 @@ func (s *State) compare(m *match, told *event.TradeState, orders, balances check
 			s.expect(balances, false, m.t.ID, "balance's user", a.user, b.UserID)
 			continue
 		}
-		if a.doubted || a.flags&totalKnown == 0 || !a.total.Is(b.Balance) {
-			s.toldTotal(slot, amount.Of(b.Balance), balances)
+		if a.doubted || a.flags&totalKnown == 0 || !b.Balance.Is(&a.total) {
+			s.toldTotal(slot, b.Balance.Amount(), balances)
 			continue
 		}
 		s.pass(balances)

@@ -76,7 +76,7 @@ func (r *rows) flag(f event.Flag) {
 }
 
 // numeric writes an amount, or NULL where the message had none.
-func (r *rows) numeric(d event.Decimal) { r.buf = appendNumeric(r.buf, d) }
+func (r *rows) numeric(d event.Decimal) { r.buf = appendNumeric(r.buf, d.Text) }
 
 func (r *rows) bytes(v []byte) {
 	if v == nil {

@@ -69,7 +69,7 @@ func TestRowsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func d(text string) event.Decimal { return event.Decimal(text) }
+func d(text string) event.Decimal { return event.Decimal{Text: []byte(text)} }
 
 // Amounts of every length and scale come back digit for digit.
 func TestAmountsKeepTheirDigits(t *testing.T) {

@@ -99,7 +99,7 @@ func (r *rig) write(b *Batch) {
 func transfer(content int) *event.Transfer {
 	return &event.Transfer{
 		Time: 1_700_000_000_000_000, UserFrom: int64(content % 7), UserTo: 9,
-		Asset: event.Text("ETH"), Amount: event.Decimal(fmt.Sprintf("%d.50", content)),
+		Asset: event.Text("ETH"), Amount: event.Decimal{Text: fmt.Appendf(nil, "%d.50", content)},
 	}
 }
 

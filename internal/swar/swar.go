@@ -19,6 +19,12 @@ func Eight(x uint64) uint64 {
 	return (x&pairs*(100+1_000_000<<32) + x>>16&pairs*(1+10_000<<32)) >> 32
 }
 
+// Without is the word without one of its bytes: those before it move up.
+func Without(x uint64, at int) uint64 {
+	before := uint64(1)<<(8*at&63) - 1
+	return x&^(before<<8|0xff) | x&before<<8
+}
+
 // Point is in which byte the first point stands, 8 if there is none.
 func Point(x uint64) int {
 	x ^= ('.' ^ '0') * Ones
