@@ -62,14 +62,15 @@ func (c *cursor) literal(at int, want string) int {
 // leading zero too many, no negative zero. It is stored as it stands. The first of its
 // bytes that is no digit ends its whole part, and the next one all of it.
 func (c *cursor) decimal(at int) (Decimal, int) {
-	if len(c.src)-at < 17 {
+	if len(c.src)-at < 16 {
 		return c.anyDecimal(at)
 	}
-	b := c.src[at : at+17 : at+17]
+	b := c.src[at : at+16 : at+16]
 	low, high := word(b)^swar.Noughts, word(b[8:])^swar.Noughts
+	// Where nothing is marked it is the last byte, which is looked at below.
 	marks := others(low)
-	whole, end := bits.TrailingZeros64(marks)/8, bits.TrailingZeros64(marks&(marks-1))/8
-	if uint(whole-1) > 6 || low&0xff == 0 && whole > 1 {
+	whole, rest := lowest(marks), marks&(marks-1)
+	if whole == 0 || low&0xff == 0 && whole > 1 {
 		return c.anyDecimal(at)
 	}
 	if b[whole] == '"' {
@@ -79,8 +80,9 @@ func (c *cursor) decimal(at int) (Decimal, int) {
 		}
 		return d, at + whole + 1
 	}
-	if far := 8 + bits.TrailingZeros64(others(high))/8; end == 8 {
-		end = far
+	end := lowest(rest)
+	if rest == 0 {
+		end = 8 + lowest(others(high))
 	}
 	scale := end - whole - 1
 	if b[whole] != '.' || scale < 1 || b[end] != '"' {
@@ -205,11 +207,18 @@ func (c *cursor) escaped(start, i int) (Text, int) {
 	return Text(out[:n:n]), i + 1
 }
 
-// name takes the name of a market or an asset.
+// name takes the name of a market or an asset, mostly of at most eight bytes, and the
+// quote behind it.
 func (c *cursor) name(at int) (Text, int) {
-	t, at := c.text(at)
+	if len(c.src)-at >= 9 {
+		b := c.src[at : at+9 : at+9]
+		if end := bits.TrailingZeros64(special(word(b))) / 8; b[end] == '"' {
+			return Text(b[:end:end]), at + end + 1
+		}
+	}
+	t, at := c.anyText(at)
 	if len(t) > maxName {
-		at = c.astray()
+		return nil, c.astray()
 	}
 	return t, at
 }
@@ -366,6 +375,9 @@ func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 // others marks the bytes of a word, less its noughts, that are no digits. Marks
 // above one of a byte that is neither a quote nor a point may be wrong.
 func others(x uint64) uint64 { return (x + swar.Ones*(0x80-10) | x) & swar.Tops }
+
+// lowest is the place of the first byte that is marked, the last place if none is.
+func lowest(marks uint64) int { return bits.TrailingZeros64(marks|1<<63) / 8 }
 
 // gather makes a number of eight bits of a word's marks.
 func gather(marks uint64) uint32 { return uint32(marks * 0x0002040810204081 >> 56) }
