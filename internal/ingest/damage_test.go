@@ -1,14 +1,18 @@
 package ingest_test
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -247,4 +251,52 @@ func (s *scene) gaps() (text string) {
 		s.t.Fatal(err)
 	}
 	return text
+}
+
+// A record batch above what the client takes in halts its partition alone, and
+// the message says which setting lets it in.
+func TestAnAnswerTooLargeHaltsOnePartition(t *testing.T) {
+	t.Parallel()
+	s := sceneOf(t, harness.OnBroker(t, testenv.OwnKafka(t)))
+	s.configure(kafka.ResourceTypeTopic, s.Prefix+"internaltransfer", "max.message.bytes", fmt.Sprint(80<<20))
+	large := transfer(1, 2)
+	random := make([]byte, 50<<20) // which the broker cannot compress
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	large.Value = fmt.Appendf(nil, `{"more":"%s",%s`, base64.StdEncoding.EncodeToString(random), large.Value[1:])
+	s.produceAnew(transfer(0, 1), large, transfer(1, 3))
+
+	p := s.Start("PERSISTOR_WORKERS=1")
+	s.until("the partition is halted", func() bool { return len(s.halted(p)) == 1 })
+	v, found := s.halted(p)["internaltransfer/1"]
+	if !found || !strings.Contains(v.Reason, "offset 0 is too large") {
+		t.Fatalf("halted are %v", s.halted(p))
+	}
+	// It stays so, and the others of its worker go on.
+	for i := range 5 {
+		s.produceAnew(transfer(0, 10+i), user(1, 5+i))
+		s.until("what others have is stored", func() bool {
+			return s.count("SELECT count(*) FROM dingir.internal_transfers") == 2+i && s.count("SELECT count(*) FROM dingir.users") == 1+i
+		})
+		time.Sleep(time.Second) // it is tried every three
+	}
+	if !slices.Equal(keys(s.halted(p)), []string{"internaltransfer/1"}) {
+		t.Errorf("halted are %v", keys(s.halted(p)))
+	}
+	p.Term()
+	if exit := p.Wait(patience); exit != 0 {
+		t.Fatalf("exit %d", exit)
+	}
+
+	setting := regexp.MustCompile(`set (PERSISTOR_BATCH_BYTES) to (\d+MiB)`).FindStringSubmatch(v.Remedy)
+	if setting == nil {
+		t.Fatalf("no setting in %q", v.Remedy)
+	}
+	p = s.Start(setting[1] + "=" + setting[2])
+	s.WaitDrained(patience)
+	s.noRejects()
+	if n := s.count("SELECT count(*) FROM dingir.internal_transfers"); n != 8 {
+		t.Errorf("%d transfers, want 8", n)
+	}
+	p.Term()
+	p.Wait(patience)
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -100,7 +101,8 @@ func (w *worker) rearm(ctx context.Context, f *fetcher) {
 }
 
 // start sends the fetcher's next request, unless one is under way. The order of
-// the partitions rotates: a broker fills an answer in the order asked.
+// the partitions rotates: a broker fills an answer in the order asked. A partition
+// to be asked for by itself comes before all others.
 func (w *worker) start(ctx context.Context, f *fetcher) {
 	if f.busy {
 		return
@@ -112,6 +114,10 @@ func (w *worker) start(ctx context.Context, f *fetcher) {
 		p := w.partitions[(i+f.turn)%len(w.partitions)]
 		if !p.admitted || p.leader != f.broker {
 			continue
+		}
+		if p.alone {
+			f.asked, wants = append(f.asked[:0], p), append(wants[:0], p.want())
+			break
 		}
 		f.asked = append(f.asked, p)
 		wants = append(wants, p.want())
@@ -132,4 +138,27 @@ func (w *worker) start(ctx context.Context, f *fetcher) {
 		f.err = w.kafka.Fetch(ctx, req, &f.answer)
 		w.answers <- f // never blocks: there are no more fetchers than room, and each has one answer
 	}()
+}
+
+// tooLarge deals with an answer that the client refuses to take in. A record batch
+// of a single partition makes it so, and the answer does not tell which: they are
+// asked one by one, and the one whose own answer is too large is halted.
+func (w *worker) tooLarge(f *fetcher, large *fetch.AnswerTooLargeError) {
+	for _, p := range f.asked {
+		p.alone = true
+	}
+	if len(f.asked) > 1 {
+		w.log.Warn("an answer of Kafka is too large; asking for each partition alone", "broker", f.broker, "error", large)
+		return
+	}
+	p := f.asked[0]
+	if !p.admitted || p.leader != f.broker {
+		return
+	}
+	p.stuck = true
+	w.haltPartition(p, &Halt{
+		Reason: fmt.Sprintf("the record batch at offset %d is too large: Kafka's answer has %d bytes, the limit is %d", p.next, large.Bytes, large.Limit),
+		Remedy: fmt.Sprintf("set PERSISTOR_BATCH_BYTES to %dMiB or more and restart; or note the loss and go on: `persistor positions set %s` with the first offset behind the batch",
+			large.Bytes>>20+1, set(p.log, "OFFSET")),
+	})
 }

@@ -33,6 +33,7 @@ type partition struct {
 	patience time.Duration // between looks at a row of the ledger that somebody holds
 	stuck    bool          // halted by what reading or storing showed, not by the ledger: only progress clears it
 	reported time.Time     // when the log last told of a halt
+	alone    bool          // to be asked for by itself: an answer that should have had it was too large
 
 	groupOffset int64 // the group's committed offset at the assignment; negative: none
 

@@ -107,7 +107,8 @@ func user(partition int32, id int) harness.Record {
 // holds fast to the ids of topics that were made again.
 func (s *scene) produceAnew(records ...harness.Record) {
 	s.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(s.Brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(s.Brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(80<<20))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -99,6 +99,7 @@ func (w *worker) fill(take context.Context, began time.Time, f *fetcher) (more b
 	for i := range f.answer.Partitions {
 		part := &f.answer.Partitions[i]
 		p := f.asked[i]
+		p.alone = false
 		if !p.admitted || p.leader != f.broker || part.Want.TopicID != p.topicUUID || part.Position() != p.next {
 			continue // what was asked for is not what is wanted any more
 		}

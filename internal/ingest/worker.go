@@ -260,6 +260,10 @@ func (w *worker) fetchFailed(ctx context.Context, f *fetcher) {
 	if ctx.Err() != nil {
 		return
 	}
+	if large, is := errors.AsType[*fetch.AnswerTooLargeError](f.err); is {
+		w.tooLarge(f, large)
+		return
+	}
 	w.cluster = nil
 	for _, p := range f.asked {
 		if p.admitted && p.leader == f.broker {
