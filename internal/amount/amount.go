@@ -9,7 +9,7 @@ import "math/big"
 // Amount is the number ±coefficient / 10^scale. The zero value is 0. Amounts are
 // values: only Plus and Minus change their receiver. Equal numbers may differ in their
 // scale, so compare them with Cmp or Equal, never with ==.
-type Amount struct { //nolint:recvcheck // a value, but for Plus, Minus, Same and Is, which spare the hot path copies
+type Amount struct { //nolint:recvcheck // a value, but for Plus, Minus, Cmp, Same and Is, which spare the hot path copies
 	hi, lo uint64
 	// big is the coefficient where 128 bits do not hold it; hi and lo are 0
 	// then. It is never changed once it is in an Amount.
@@ -59,14 +59,6 @@ func (a Amount) Sign() int {
 func (a Amount) Neg() Amount {
 	if !a.IsZero() {
 		a.form ^= 1
-	}
-	return a
-}
-
-// Max0 is the greater of a and 0.
-func (a Amount) Max0() Amount {
-	if a.neg() {
-		return Amount{}
 	}
 	return a
 }

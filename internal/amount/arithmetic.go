@@ -60,33 +60,25 @@ func (a Amount) Add(b Amount) Amount {
 	return a
 }
 
-// Minus makes a into a - b, as Sub does.
-func (a *Amount) Minus(b *Amount) {
-	n := b.Neg()
-	a.Plus(&n)
-}
-
 // Plus makes a into a + b, as Add does.
-func (a *Amount) Plus(b *Amount) {
-	if a.big == nil && b.big == nil {
-		d := a.scale() - b.scale()
-		switch {
-		case d == 0:
-			if a.plus(b.hi, b.lo, b.form) {
-				return
-			}
-		case d > 0 && d <= wordDigits && b.hi == 0:
-			if hi, lo := bits.Mul64(b.lo, pow10[d]); a.plus(hi, lo, b.form) {
-				return
-			}
+func (a *Amount) Plus(b *Amount) { a.plus(b, b.form) }
+
+// Minus makes a into a - b, as Sub does.
+func (a *Amount) Minus(b *Amount) { a.plus(b, b.form^1) }
+
+// plus adds b with the sign of a form.
+func (a *Amount) plus(b *Amount, sign form) {
+	if d := a.form>>1 - b.form>>1; d <= wordDigits && b.hi == 0 && a.big == nil && b.big == nil {
+		if hi, lo := bits.Mul64(b.lo, pow10[d]); a.add(hi, lo, sign) {
+			return
 		}
 	}
-	a.plusUnequal(b)
+	a.plusUnequal(b, sign)
 }
 
-// plus adds a coefficient of the same scale, of which the form only tells the sign.
-// Where the sum does not fit it is not ok, and a is unchanged.
-func (a *Amount) plus(hi, lo uint64, sign form) (ok bool) {
+// add adds a coefficient of the same scale, with the sign of a form. Where the sum
+// does not fit it is not ok, and a is unchanged.
+func (a *Amount) add(hi, lo uint64, sign form) (ok bool) {
 	if (a.form^sign)&1 == 0 {
 		low, c := bits.Add64(a.lo, lo, 0)
 		high, c := bits.Add64(a.hi, hi, c)
@@ -110,20 +102,23 @@ func (a *Amount) plus(hi, lo uint64, sign form) (ok bool) {
 	return true
 }
 
-func (a *Amount) plusUnequal(b *Amount) {
-	switch {
-	case b.IsZero():
-		return
-	case a.IsZero():
-		*a = *b
+// plusUnequal is plus for all amounts.
+func (a *Amount) plusUnequal(b *Amount, sign form) {
+	if b.IsZero() {
 		return
 	}
-	x, y, ok := aligned(*a, *b)
+	by := *b
+	by.form = by.form&^1 | sign&1
+	if a.IsZero() {
+		*a = by
+		return
+	}
+	x, y, ok := aligned(*a, by)
 	if ok {
-		ok = x.plus(y.hi, y.lo, y.form)
+		ok = x.add(y.hi, y.lo, y.form)
 	}
 	if !ok {
-		x = addBig(*a, *b)
+		x = addBig(*a, by)
 	}
 	*a = x
 }
@@ -155,14 +150,16 @@ func (a Amount) Mul(b Amount) Amount {
 }
 
 // Cmp is -1, 0 or 1 where a is less than, equal to or greater than b.
-func (a Amount) Cmp(b Amount) int {
-	if d := a.scale() - b.scale(); (a.form|b.form)&1 == 0 && a.hi|b.hi == 0 && a.big == nil && b.big == nil && d >= -wordDigits && d <= wordDigits {
-		if d < 0 {
-			a.hi, a.lo = bits.Mul64(a.lo, pow10[-d])
-		} else {
-			b.hi, b.lo = bits.Mul64(b.lo, pow10[d])
+func (a *Amount) Cmp(b *Amount) int {
+	if a.hi|b.hi|uint64((a.form|b.form)&1) == 0 && a.big == nil && b.big == nil {
+		if d := b.form>>1 - a.form>>1; d <= wordDigits {
+			hi, lo := bits.Mul64(a.lo, pow10[d])
+			return compare(hi, lo, 0, b.lo)
 		}
-		return compare(a, b)
+		if d := a.form>>1 - b.form>>1; d <= wordDigits {
+			hi, lo := bits.Mul64(b.lo, pow10[d])
+			return compare(0, a.lo, hi, lo)
+		}
 	}
 	if a.neg() != b.neg() {
 		if a.neg() {
@@ -171,8 +168,8 @@ func (a Amount) Cmp(b Amount) int {
 		return 1
 	}
 	var c int
-	if x, y, ok := aligned(a, b); ok {
-		c = compare(x, y)
+	if x, y, ok := aligned(*a, *b); ok {
+		c = compare(x.hi, x.lo, y.hi, y.lo)
 	} else {
 		c = a.coefficientAt(b.scale()).Cmp(b.coefficientAt(a.scale()))
 	}
@@ -183,11 +180,11 @@ func (a Amount) Cmp(b Amount) int {
 }
 
 // compare compares coefficients of 128 bits.
-func compare(a, b Amount) int {
-	if a.hi != b.hi {
-		return cmp.Compare(a.hi, b.hi)
+func compare(high, low, otherHigh, otherLow uint64) int {
+	if high != otherHigh {
+		return cmp.Compare(high, otherHigh)
 	}
-	return cmp.Compare(a.lo, b.lo)
+	return cmp.Compare(low, otherLow)
 }
 
 // Equal reports whether both are the same number.
@@ -202,7 +199,7 @@ func (a *Amount) Same(b *Amount) bool {
 		hi, lo := bits.Mul64(b.lo, pow10[d])
 		return a.lo == lo && a.hi == hi && a.neg() == b.neg()
 	}
-	return a.Cmp(*b) == 0
+	return a.Cmp(b) == 0
 }
 
 // Is reports whether a text is this number in plain notation: it is Same with

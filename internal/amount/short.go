@@ -14,8 +14,8 @@ func (a *Amount) Short() (_ Short, ok bool) {
 	return Short(a.lo<<6 | uint64(a.form)<<1 | 1), a.hi|a.lo>>58|uint64(a.form>>5) == 0 && a.big == nil
 }
 
-// Read reports whether there is a number.
-func (s Short) Read() bool { return s&1 != 0 }
+// Known reports whether there is a number.
+func (s Short) Known() bool { return s&1 != 0 }
 
 // Amount is the number.
 func (s Short) Amount() Amount { return Amount{lo: uint64(s >> 6), form: form(s >> 1 & 0x1f)} }

@@ -16,12 +16,12 @@ func TestShort(t *testing.T) {
 	} {
 		a := Of([]byte(text))
 		s, ok := a.Short()
-		if ok != fits || ok && (s.Amount() != a || !s.Read() || !s.Looks(&a)) {
+		if ok != fits || ok && (s.Amount() != a || !s.Known() || !s.Looks(&a)) {
 			t.Errorf("%s: fits %v, is %v", text, ok, s.Amount())
 		}
 	}
 	var none Short
-	if a := (Amount{}); none.Read() || none.Looks(&a) {
+	if a := (Amount{}); none.Known() || none.Looks(&a) {
 		t.Error("nothing is a number")
 	}
 }

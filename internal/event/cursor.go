@@ -35,14 +35,15 @@ func (c *cursor) astray() int { return len(c.src) }
 // ends reports whether these bytes, which are all that is left, come next.
 func (c *cursor) ends(at int, want string) bool { return string(c.src[at:]) == want }
 
-// key takes a key with what stands around it, of 8 to 16 bytes. It becomes a part of
-// its caller, where its two words, which may overlap, are constants.
+// key takes a key with what stands around it, of 8 to 16 bytes, as two words, which
+// may overlap. It becomes a part of its caller, so that these are not put together
+// anew each time.
 func (c *cursor) key(at int, k string) int {
 	end := at + len(k)
 	if s := c.src; end <= len(s) && word(s[at:end]) == word([]byte(k)) && word(s[end-8:end]) == word([]byte(k)[len(k)-8:]) {
 		return end
 	}
-	return len(c.src)
+	return c.astray()
 }
 
 // is reports whether these bytes come next.

@@ -47,6 +47,7 @@ func TestWindow(t *testing.T) {
 	}{
 		{"decimal", readerOf((*cursor).decimal), readerOf((*cursor).anyDecimal)},
 		{"text", readerOf((*cursor).text), readerOf((*cursor).anyText)},
+		{"name", readerOf((*cursor).name), readerOf((*cursor).anyText)},
 		{"integer", readerOf((*cursor).integer), readerOf((*cursor).anyInteger)},
 		{"time", readerOf((*cursor).time), readerOf((*cursor).anyTime)},
 	} {
@@ -99,7 +100,7 @@ func TestValues(t *testing.T) {
 		if string(d.Text) != text || end != len(text)+1 {
 			t.Fatalf("%s is read as %s, to %d", text, d.Text, end)
 		}
-		if d.value.Read() {
+		if d.value.Known() {
 			read++
 		}
 		got, want := d.Amount(), amount.Of([]byte(text))

@@ -42,13 +42,13 @@ const NoID int64 = -1
 // most one point, at most a leading minus; an exponent has been written out and
 // a negative zero has lost its sign.
 type Decimal struct {
-	Text  []byte // nil marks an absent amount
-	value amount.Short
+	Text  []byte       // nil marks an absent amount
+	value amount.Short // of the text; none where it has to be read from that
 }
 
 // Amount is the number; 0 where there is none.
 func (d *Decimal) Amount() amount.Amount {
-	if d.value.Read() {
+	if d.value.Known() {
 		return d.value.Amount()
 	}
 	return amount.Of(d.Text)
@@ -58,7 +58,7 @@ func (d *Decimal) Amount() amount.Amount {
 func (d *Decimal) Is(a *amount.Amount) bool { return d.value.Looks(a) || d.equals(a) }
 
 func (d *Decimal) equals(a *amount.Amount) bool {
-	if !d.value.Read() {
+	if !d.value.Known() {
 		return a.Is(d.Text)
 	}
 	b := d.value.Amount()

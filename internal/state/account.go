@@ -43,7 +43,7 @@ func (h *holdings) belowZero() bool {
 	if !h.odd.IsZero() {
 		return h.available().Sign() < 0 || h.frozen().Sign() < 0
 	}
-	return h.total.Cmp(h.held) < 0 || h.held.Sign() < 0
+	return h.total.Cmp(&h.held) < 0 || h.held.Sign() < 0
 }
 
 func (h *holdings) available() amount.Amount { return h.total.Sub(h.frozen()) }
@@ -81,6 +81,9 @@ func (s *State) slotOf(key uint64, user int64, asset int32) int32 {
 // touch prepares an account for a change: what it was is kept for an undo.
 func (s *State) touch(slot int32) *account {
 	a := &s.accounts[slot]
+	if a.kept == s.serial && a.touched && a.changed && a.flags&existing != 0 {
+		return a // by this record already
+	}
 	s.keepAccount(slot, a)
 	a.flags |= existing
 	if !a.touched {
@@ -98,17 +101,17 @@ func (s *State) accountChanged(slot int32, a *account) {
 	}
 }
 
-// add changes the total, and so what is available.
-func (s *State) add(slot int32, by amount.Amount) {
+// add adds to the total, and so to what is available.
+func (s *State) add(slot int32, by *amount.Amount) {
 	if !by.IsZero() {
-		s.touch(slot).total.Plus(&by)
+		s.touch(slot).total.Plus(by)
 	}
 }
 
-// hold makes orders hold more of an account, or less if it is negative.
-func (s *State) hold(slot int32, by amount.Amount) {
+// sub takes from the total.
+func (s *State) sub(slot int32, by *amount.Amount) {
 	if !by.IsZero() {
-		s.touch(slot).held.Plus(&by)
+		s.touch(slot).total.Minus(by)
 	}
 }
 

@@ -223,8 +223,8 @@ func (s *State) transfer(t *event.Transfer) {
 
 func (s *State) transferred(w *word) {
 	s.beginOperation()
-	s.add(w.slot, w.change.Neg())
-	s.add(w.other, w.change)
+	s.sub(w.slot, &w.change)
+	s.add(w.other, &w.change)
 }
 
 // payment is a deposit or a withdrawal. The engine tells the balance after it.
@@ -253,7 +253,7 @@ func (s *State) paid(w *word) {
 	} else {
 		m.Withdrawals = m.Withdrawals.Sub(w.change)
 	}
-	s.add(w.slot, w.change)
+	s.add(w.slot, &w.change)
 	if w.split {
 		s.toldSplit(w.slot, w.first, w.frozen, w.total)
 	} else {

@@ -16,7 +16,7 @@ type book struct {
 
 // after reports whether a is matched after b.
 func after(a, b *order) bool {
-	c := a.price.Cmp(b.price)
+	c := a.price.Cmp(&b.price)
 	if c == 0 {
 		return a.id > b.id
 	}
@@ -57,6 +57,6 @@ func (k *book) best() *order {
 
 // crosses reports whether an order of the other side would meet it.
 func (o *order) crosses(other *order) bool {
-	c := o.price.Cmp(other.price)
+	c := o.price.Cmp(&other.price)
 	return c == 0 || (c > 0) == (o.side == event.Bid)
 }

@@ -78,11 +78,21 @@ type accountBefore struct {
 }
 
 func (b *accountBefore) pack(h *holdings) {
-	b.flags, b.wide = h.flags, nil
-	if !pack(&b.total, &h.total) || !pack(&b.held, &h.held) || !pack(&b.odd, &h.odd) {
-		wide := *h
-		b.wide = &wide
+	b.flags = h.flags
+	if pack(&b.total, &h.total) && pack(&b.held, &h.held) && pack(&b.odd, &h.odd) {
+		b.wide = nil
+	} else {
+		b.wide = copied(b.wide, h)
 	}
+}
+
+// copied is a copy of v, in the place of an older one where there is one.
+func copied[T any](old, v *T) *T {
+	if old == nil {
+		old = new(T)
+	}
+	*old = *v
+	return old
 }
 
 func pack(s *amount.Short, a *amount.Amount) (ok bool) {
@@ -112,11 +122,12 @@ type orderBefore struct {
 }
 
 func (b *orderBefore) pack(p *progress) {
-	b.updateTime, b.wide = p.updateTime, nil
-	if !pack(&b.remain, &p.remain) || !pack(&b.frozen, &p.frozen) ||
-		!pack(&b.finishedBase, &p.finishedBase) || !pack(&b.finishedQuote, &p.finishedQuote) || !pack(&b.finishedFee, &p.finishedFee) {
-		wide := *p
-		b.wide = &wide
+	b.updateTime = p.updateTime
+	if pack(&b.remain, &p.remain) && pack(&b.frozen, &p.frozen) &&
+		pack(&b.finishedBase, &p.finishedBase) && pack(&b.finishedQuote, &p.finishedQuote) && pack(&b.finishedFee, &p.finishedFee) {
+		b.wide = nil
+	} else {
+		b.wide = copied(b.wide, p)
 	}
 }
 

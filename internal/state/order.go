@@ -165,15 +165,18 @@ func (s *State) update(o *order) {
 
 // holdFor sets what an order has frozen of its user's account.
 func (s *State) holdFor(o *order, frozen amount.Amount) {
-	by := frozen.Sub(o.frozen)
-	s.hold(o.holds(), by)
+	if by := frozen.Sub(o.frozen); !by.IsZero() {
+		s.touch(o.holds()).held.Plus(&by)
+	}
 	o.frozen = frozen
 }
 
 // unhold sets free a part of what an order has frozen.
-func (s *State) unhold(o *order, part amount.Amount) {
-	s.hold(o.holds(), part.Neg())
-	o.frozen.Minus(&part)
+func (s *State) unhold(o *order, part *amount.Amount) {
+	if !part.IsZero() {
+		s.touch(o.holds()).held.Minus(part)
+		o.frozen.Minus(part)
+	}
 }
 
 // view is the order as others see it.

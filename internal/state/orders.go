@@ -125,7 +125,7 @@ func (s *State) equalIn(c check, what string, id int64, expected, found *amount.
 	return false
 }
 
-// saysIn is equalIn for the text that tells the amount.
+// saysIn is equalIn for what a message tells.
 func (s *State) saysIn(c check, what string, id int64, expected *amount.Amount, told *event.Decimal) bool {
 	if told.Is(expected) {
 		s.pass(c)
@@ -323,7 +323,7 @@ func (s *State) finishUnknown(e *event.Order, frozen amount.Amount, taking bool)
 // release gives back what an unknown order has frozen, where the engine has
 // told of something frozen that no known order holds.
 func (s *State) release(slot int32, part amount.Amount) {
-	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && part.Sign() > 0 && a.odd.Cmp(part) >= 0 {
+	if a := &s.accounts[slot]; a.flags&splitKnown != 0 && part.Sign() > 0 && a.odd.Cmp(&part) >= 0 {
 		s.touch(slot).odd.Minus(&part)
 	}
 }

@@ -164,8 +164,9 @@ func TestShrinkingFindsTheRecord(t *testing.T) {
 			return
 		}
 		slot := s.slot(u.Trade.BidUserID, s.assets.of(u.Trade.Base))
-		by := u.Trade.BidFee.Amount().Max0()
-		s.accounts[slot].total.Plus(&by)
+		if by := u.Trade.BidFee.Amount(); by.Sign() > 0 {
+			s.accounts[slot].total.Plus(&by)
+		}
 	}
 	cfg := exchange.DefaultConfig()
 	_, log := simulate(t, cfg, 1500)

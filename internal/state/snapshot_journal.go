@@ -24,14 +24,16 @@ func (s *State) codeJournal(c *codec) {
 	codeRing(c, &j.accounts, func(b *accountBefore) {
 		c.index(&b.slot, len(s.accounts))
 		h := b.holdings()
-		c.holdings(&h)
-		b.pack(&h)
+		if c.holdings(&h); c.reading {
+			b.pack(&h)
+		}
 	})
 	codeRing(c, &j.orders, func(b *orderBefore) {
 		c.int64(&b.id)
 		p := b.progress()
-		c.progress(&p)
-		b.pack(&p)
+		if c.progress(&p); c.reading {
+			b.pack(&p)
+		}
 	})
 	codeRing(c, &j.lives, func(l *life) {
 		c.int64(&l.id)

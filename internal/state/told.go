@@ -106,6 +106,8 @@ func (s *State) vanish(o *order, because string) {
 // progress stays as it is, and so needs not be kept: an undo only has to open it
 // again.
 func (s *State) close(o *order) {
-	s.hold(o.holds(), o.frozen.Neg())
+	if !o.frozen.IsZero() {
+		s.touch(o.holds()).held.Minus(&o.frozen)
+	}
 	s.remove(o)
 }

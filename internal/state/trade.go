@@ -221,13 +221,20 @@ func (s *State) checkTold(o *order, e *event.Order, takes bool) {
 	s.believe(o, &told)
 }
 
+// told counts the comparison of a field of an order.
 func (s *State) told(o *order, what string, ok bool) bool {
 	if ok {
 		s.pass(tradeOrder)
-	} else if s.fail(tradeOrder) {
+		return true
+	}
+	return s.toldOtherwise(o, what)
+}
+
+func (s *State) toldOtherwise(o *order, what string) bool {
+	if s.fail(tradeOrder) {
 		s.example(tradeOrder, what+" of "+s.nameOrder(o.id), "as it is open", "otherwise in its first trade")
 	}
-	return ok
+	return false
 }
 
 // compare checks what a trade tells of the orders and balances around it.
@@ -279,20 +286,22 @@ func (s *State) pay(m *match) {
 		}
 		s.update(o)
 		if o.kind == event.Limit {
-			s.unhold(o, o.hold(m.amount))
+			part := o.hold(m.amount)
+			s.unhold(o, &part)
 		}
 	}
-	s.add(m.slots[0], m.amount.Neg())
-	s.add(m.slots[1], m.quote.Sub(m.fees[0].Max0()))
-	s.add(m.slots[2], m.amount.Sub(m.fees[1].Max0()))
-	s.add(m.slots[3], m.quote.Neg())
 	assets := &s.markets[m.market]
+	gets := [2]amount.Amount{m.quote, m.amount}
 	for i, asset := range [2]int32{assets.quote, assets.base} {
-		if fee := m.fees[i]; fee.Sign() > 0 {
-			account := s.keepMoney(asset)
-			account.Fees = account.Fees.Add(fee)
+		if fee := &m.fees[i]; fee.Sign() > 0 { // a rebate is never paid (wire 0.9)
+			gets[i].Minus(fee)
+			s.keepMoney(asset).Fees.Plus(fee)
 		}
 	}
+	s.sub(m.slots[0], &m.amount)
+	s.add(m.slots[1], &gets[0])
+	s.add(m.slots[2], &gets[1])
+	s.sub(m.slots[3], &m.quote)
 }
 
 // fill notes in both orders how far they have come.
