@@ -8,5 +8,7 @@ func fetchClient(c *call, names []string) (client *fetch.Client, hangUp func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	return fetch.NewClient(transport, c.config.Kafka.Addr()), transport.CloseIdleConnections, nil
+	client = fetch.NewClient(transport, c.config.Kafka.Addr())
+	client.MaxAnswerBytes = 256 << 20 // what the daemon took in with a larger PERSISTOR_BATCH_BYTES has to be read again
+	return client, transport.CloseIdleConnections, nil
 }
