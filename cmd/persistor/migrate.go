@@ -86,7 +86,7 @@ func withDatabaseHint(c *call, err error) error {
 	case "3D000":
 		hint = "; create the database, or correct PERSISTOR_DATABASE_URL"
 	case "42501": // insufficient_privilege
-		hint = "; give the role its rights, or be the one that ran `persistor migrate` first"
+		hint = "; give the role its rights (docs/operations.md, Roles), or be the one that ran `persistor migrate` first"
 	case "":
 		if !unreachable {
 			break

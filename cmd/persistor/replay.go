@@ -169,7 +169,7 @@ func (w *replayWish) conclude(c *call, report *replay.Report) error {
 	case report.Differences == 0:
 		say("\nno difference")
 	case w.dryRun:
-		return foundDifferences("what is stored differs from the log in %d places", report.Differences)
+		return foundDifferences("differences between what is stored and the log: %d", report.Differences)
 	case !report.Applied:
 		return errors.New("nothing was changed")
 	default:

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -170,24 +171,27 @@ func runCheck(ctx context.Context, c *call) error {
 		return withKafkaHint(err)
 	}
 	fmt.Fprintf(c.stdout, "Kafka cluster %s: %d brokers\n", cluster.ID, len(cluster.Brokers))
-	missing := 0
+	var missing []string
 	for _, t := range cluster.Topics {
 		if t.Err != nil {
-			missing++
+			missing = append(missing, t.Name)
 			fmt.Fprintf(c.stdout, "%v; the daemon would wait for it\n", t.Err)
 			continue
 		}
 		fmt.Fprintf(c.stdout, "topic %s: %d partitions\n", t.Name, len(t.Partitions))
 	}
-	if missing == len(names) {
-		return fmt.Errorf("none of the %d topics is there: are PERSISTOR_KAFKA_BROKERS and PERSISTOR_TOPIC_PREFIX right? `persistor topics check` says more", missing)
+	if len(missing) == len(names) {
+		return fmt.Errorf("none of the %d topics is there: are PERSISTOR_KAFKA_BROKERS and PERSISTOR_TOPIC_PREFIX right? `persistor topics check` says more", len(names))
 	}
-	if missing > 0 {
-		fmt.Fprintf(c.stderr, "warning: %d of %d topics cannot be read; `persistor topics check` says more\n", missing, len(names))
+	if len(missing) > 0 {
+		fmt.Fprintf(c.stderr, "warning: %d of %d topics cannot be read; `persistor topics check` says more\n", len(missing), len(names))
 	}
 	var refused []ingest.Refusal
+	var ledger []store.Position
 	err = connected(ctx, c, func(conn *pgx.Conn) error {
-		refused, err = ingest.Check(ctx, client, cluster, conn, c.config.Kafka.TopicPrefix)
+		if ledger, err = store.Positions(ctx, conn); err == nil {
+			refused, err = ingest.Check(ctx, client, cluster, conn, c.config.Kafka.TopicPrefix)
+		}
 		return err
 	})
 	if err != nil {
@@ -198,6 +202,11 @@ func runCheck(ctx context.Context, c *call) error {
 	}
 	if len(refused) > 0 {
 		return &exitError{exitHalted, fmt.Errorf("of these partitions, %d would be halted: going on would lose or double records", len(refused))}
+	}
+	for _, pos := range ledger {
+		if slices.Contains(missing, pos.Topic) && pos.Next > pos.First {
+			return fmt.Errorf("topic %s cannot be read, of which records are stored: find out who deleted it or took our rights; if it is not to come back, leave it out of PERSISTOR_TOPICS", pos.Topic)
+		}
 	}
 	return nil
 }

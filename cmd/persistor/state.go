@@ -144,10 +144,14 @@ func showState(ctx context.Context, c *call, o *stateOptions) error {
 	if o.time != "" && r.Ended {
 		fmt.Fprintf(c.stderr, "no record is later than %s yet: this is where the log ends%s\n", o.time, latest(r))
 	}
+	if unknown := o.filter.Unknown(r.State); unknown != "" {
+		fmt.Fprintln(c.stderr, unknown)
+	}
 	switch o.format {
 	case "json":
 		return r.State.WriteJSON(c.stdout, o.filter)
 	case "csv":
+		writeDoubts(c.stderr, r.State)
 		return writeStateCSV(c.stdout, r.State, &o.filter, cmp.Or(o.table, balancesTable))
 	}
 	return writeStateTables(c.stdout, r.State, &o.filter, o.table)
@@ -184,8 +188,16 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 		if o.from == fromArchive {
 			log.Log = eventlog.NewArchive(conn, position.TopicID)
 			r, err = rebuild.State(ctx, log, o.want)
-			way = fmt.Sprintf("%s%d records from the archive", snapshotWay(r), r.Applied)
+			way = archiveWay(r)
 			return err
+		}
+		if !o.want.Time.IsZero() {
+			// A moment that the archive goes beyond needs no topic.
+			log.Log = eventlog.NewArchive(conn, position.TopicID)
+			if r, err = rebuild.State(ctx, log, o.want); err == nil && !r.Ended {
+				way = archiveWay(r)
+				return nil
+			}
 		}
 		return withTopic(c, topic, func(k *eventlog.Kafka) error {
 			joined := eventlog.NewJoined(conn, position, k, eventlog.SeamOverlap)
@@ -233,6 +245,10 @@ func latest(r rebuild.Result) string {
 		return ""
 	}
 	return ", its latest record of " + r.Latest.UTC().Format(time.RFC3339Nano)
+}
+
+func archiveWay(r rebuild.Result) string {
+	return fmt.Sprintf("%s%d records from the archive", snapshotWay(r), r.Applied)
 }
 
 func snapshotWay(r rebuild.Result) string {

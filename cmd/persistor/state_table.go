@@ -100,6 +100,11 @@ func writeSummary(w io.Writer, s *state.State) {
 		at = ", newest record of " + time.UnixMilli(s.Time()).UTC().Format("2006-01-02 15:04:05.000") + " UTC"
 	}
 	fmt.Fprintf(w, "state at offset %d%s: last order %d, last trade %d\n", s.Next(), at, s.LastOrderID(), s.LastTradeID())
+	writeDoubts(w, s)
+}
+
+// writeDoubts says why the state may not be all of it.
+func writeDoubts(w io.Writer, s *state.State) {
 	if !s.Complete() {
 		fmt.Fprintf(w, "incomplete: the log does not tell everything since the exchange's beginning (it begins at offset %d);\n"+
 			"an amount with a ? is what the log added to one that it does not tell\n", s.Base())

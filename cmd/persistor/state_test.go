@@ -201,6 +201,21 @@ func TestStateOfTheDaemon(t *testing.T) {
 			}
 		}
 	}
+	// What the archive has needs no topic.
+	want := state("--from", dump, "--at-offset", "57").stdout
+	got := execute(t, append(slices.Clone(s.env), "PERSISTOR_KAFKA_BROKERS=127.0.0.1:1"), "state", "--format", "json", "--at-time", at[56].UTC().Format(time.RFC3339Nano))
+	if got.code != 0 || got.stdout != want {
+		t.Errorf("without Kafka: %+v", got)
+	}
+	for flags, hint := range map[string]string{
+		"--asset btc": "no asset btc in this state; there are: ", "--market BTC-USDT": "no market BTC-USDT in this state; there are: ", "--user 9999": "no user 9999 in this state"} {
+		if got := state(strings.Fields(flags)...); !strings.Contains(got.stderr, hint) {
+			t.Errorf("%s: %q, want %q", flags, got.stderr, hint)
+		}
+	}
+	if got := state("--user", "1"); strings.Contains(got.stderr, "in this state") {
+		t.Errorf("a user that is there: %q", got.stderr)
+	}
 	last := at[199].UTC().Format(time.RFC3339Nano)
 	for when, hint := range map[string]string{"2199-01-01": "this is where the log ends, its latest record of " + last, at[198].UTC().Format(time.RFC3339Nano): ""} {
 		for _, from := range [][]string{nil, {"--from", "archive"}, {"--from", "kafka"}, {"--without-snapshots"}} {
@@ -218,7 +233,6 @@ func TestStateOfTheDaemon(t *testing.T) {
 	}
 	// The topic's beginning goes: the archive has it. The archive goes as well.
 	deleteBelow(t, s, 100)
-	want := state("--from", dump, "--at-offset", "57").stdout
 	if got := state("--at-offset", "57"); got.stdout != want {
 		t.Errorf("without the topic's beginning: %s", got.stderr)
 	}

@@ -59,7 +59,7 @@ func (f verifyFlags) options(c *call, now time.Time) (verify.Options, error) {
 		o.Since, o.SinceAbout = now.Add(-ago).UTC().Truncate(time.Second), true
 		return o, nil
 	}
-	if o.Since, err = time.Parse(time.RFC3339, f.since); err != nil {
+	if o.Since, err = parseTime(f.since); err != nil {
 		return o, usageError("--since: %q is neither a time like 2026-01-31T00:00:00Z nor a duration like 26h", f.since)
 	}
 	return o, nil
@@ -93,7 +93,7 @@ func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
 		return err
 	}
 	if report.Total > 0 {
-		return foundDifferences("what is stored differs from the ledger or the event log in %d places", report.Total)
+		return foundDifferences("differences between what is stored and the ledger or the event log: %d; docs/operations.md, Audit, says what they mean, `persistor replay --from-earliest` repairs them", report.Total)
 	}
 	return nil
 }

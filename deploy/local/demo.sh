@@ -111,7 +111,6 @@ at_work() { (($(get /metrics | grep -c '^kafka_consumer_lag{') == 28)) && get /r
 await 'the daemon is ready, with all partitions' at_work
 say "status page: http://127.0.0.1:$http_port/ while this runs"
 
-
 say "a simulated exchange writes $records records and a few more (seed $seed); some come twice, some are not the engine's"
 started=$SECONDS
 produced=$(bin/simexchange --brokers "$PERSISTOR_KAFKA_BROKERS" --topic-prefix "$PERSISTOR_TOPIC_PREFIX" \
@@ -142,4 +141,7 @@ code=0
 wait "$daemon" || code=$?
 daemon=''
 ((code == 0)) || die "the daemon ended with exit code $code after SIGTERM"
-say "the daemon ended with 0 after SIGTERM; Kafka and TimescaleDB still run, 'make down' stops them"
+say "the daemon ended with 0 after SIGTERM; Kafka and TimescaleDB still run, 'make down' stops them. To look around:"
+echo "  export PERSISTOR_KAFKA_BROKERS=$PERSISTOR_KAFKA_BROKERS PERSISTOR_TOPIC_PREFIX=$PERSISTOR_TOPIC_PREFIX"
+echo "  export PERSISTOR_DATABASE_URL='$PERSISTOR_DATABASE_URL'"
+echo '  bin/persistor state --user 7'

@@ -135,7 +135,7 @@ func flagAdvice(fs *flag.FlagSet, text string) string {
 			return "did you mean --" + best + "?"
 		}
 	}
-	return "`persistor help` lists commands and flags"
+	return "`persistor COMMAND --help` lists its flags"
 }
 
 // twoDashes spells flags as our documentation does, not with one dash.

@@ -127,8 +127,8 @@ func TestLoadErrors(t *testing.T) {
 	}{
 		{"unknown flag", NeedDaemon, []string{"--kafka-broker=x"}, nil, "unknown flag --kafka-broker; did you mean --kafka-brokers?"},
 		{"misspelt flag", NeedDaemon, []string{"--bacth-bytes=1"}, nil, "unknown flag --bacth-bytes; did you mean --batch-bytes?"},
-		{"flag like no other", NeedDaemon, []string{"--fast"}, nil, "unknown flag --fast; `persistor help` lists"},
-		{"flag like too many", NeedDaemon, []string{"--kafka"}, nil, "unknown flag --kafka; `persistor help` lists"},
+		{"flag like no other", NeedDaemon, []string{"--fast"}, nil, "unknown flag --fast; `persistor COMMAND --help` lists"},
+		{"flag like too many", NeedDaemon, []string{"--kafka"}, nil, "unknown flag --kafka; `persistor COMMAND --help` lists"},
 		{"flag without its value", NeedDaemon, []string{"--workers"}, nil, "flag needs a value: --workers"},
 		{"flag with a bad value", NeedDaemon, []string{"--workers=x"}, nil, `invalid value "x" for flag --workers: want a whole number`},
 		{"unknown variable", NeedDaemon, nil, []string{"PERSISTOR_KAFKA_BROKER=x"}, "unknown variable PERSISTOR_KAFKA_BROKER: did you mean PERSISTOR_KAFKA_BROKERS?"},

@@ -136,24 +136,43 @@ func (f *File) lines(ctx context.Context, take func(line []byte, offset int64) e
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	defer done()
-	scanner := bufio.NewScanner(text)
+	source := &fallible{Reader: text}
+	scanner := bufio.NewScanner(source)
 	scanner.Buffer(make([]byte, 0, 1<<20), largestLine)
 	offset := int64(0)
 	for ; scanner.Scan(); offset++ {
 		if offset%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := take(scanner.Bytes(), offset); err != nil {
+		err := take(scanner.Bytes(), offset)
+		if _, bad := errors.AsType[*LineError](err); bad && source.err != nil {
+			break // the scanner hands on what came before it as a line
+		}
+		if err != nil {
 			return err
 		}
 	}
 	switch err := scanner.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
 		return &LineError{f.path, offset + 1, "longer than 64 MiB; is this a dump?"}
-	case err != nil:
-		return fmt.Errorf("%s behind line %d: %w", f.path, offset, err)
+	case source.err != nil:
+		return fmt.Errorf("%s is damaged or cut short behind line %d: %w", f.path, offset, source.err)
 	}
 	return nil
+}
+
+// fallible remembers why a reader failed.
+type fallible struct {
+	io.Reader
+	err error
+}
+
+func (r *fallible) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }
 
 // inflate recognises the compression by the first bytes. done frees what the

@@ -98,7 +98,7 @@ func (c *Client) CheckVersions(ctx context.Context) error {
 		err = answer.Error
 	}
 	if err != nil {
-		return fmt.Errorf("ask the broker for its versions: %w", err)
+		return fmt.Errorf("ask the broker at %v for its versions: %w", c.bootstrap, err)
 	}
 	needed := map[protocol.ApiKey]int{protocol.Fetch: fetchVersion, protocol.Metadata: metadataVersion, protocol.ListOffsets: listOffsetsVersion}
 	for _, api := range answer.ApiKeys {

@@ -58,7 +58,7 @@ func describe(code kafka.Error) string {
 	case kafka.InconsistentTopicID:
 		text = "the topic has another id there: it was made again; read the metadata and compare the topic id"
 	case kafka.UnknownTopicOrPartition:
-		text = "unknown topic or partition: deleted, or no longer on this broker; read the metadata"
+		text = "unknown topic or partition: it was never made, is deleted, or is no longer on this broker"
 	case kafka.NotLeaderForPartition:
 		text = "this broker no longer leads the partition; read the metadata"
 	case kafka.TopicAuthorizationFailed:

@@ -138,8 +138,8 @@ type Partition struct {
 	HighWatermark int64     `json:"high_watermark"`   // Kafka's: the first one not written
 	LogStart      int64     `json:"log_start"`        // Kafka's: the first one still retained
 	Worker        int       `json:"worker"`
-	LastCommit    time.Time `json:"last_commit"`  // zero: none yet
-	BehindSince   time.Time `json:"behind_since"` // zero: there is no lag
+	LastCommit    time.Time `json:"last_commit,omitzero"`  // zero: none yet
+	BehindSince   time.Time `json:"behind_since,omitzero"` // zero: there is no lag
 }
 
 // Lag is how many offsets are not stored yet, where that is known. It is

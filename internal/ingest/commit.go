@@ -185,7 +185,9 @@ func (w *worker) fenced(ctx context.Context) error {
 	if err := w.committer.Current(); err != nil {
 		return fmt.Errorf("%w: %w", errNotOurs, err)
 	}
-	w.log.Info("the ledger stands elsewhere; going on from there")
+	for _, progress := range w.batch.Progress() {
+		w.log.Info("the ledger stands elsewhere; going on from there", "topic", progress.Topic, "partition", progress.Partition, "batch_ends", progress.Next)
+	}
 	// Our own commit may have got through although its answer did not: then the
 	// ledger is where the batch ends, and the records count as stored.
 	for _, progress := range w.batch.Progress() {

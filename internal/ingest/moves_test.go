@@ -205,6 +205,9 @@ func TestTopicsAndPartitionsComeLater(t *testing.T) {
 	if n, _ := p.Metric("persistor_ready"); n != 0 {
 		t.Errorf("persistor_ready is %v", n)
 	}
+	if exit, output := s.Command("run", "--check"); exit != 1 || !strings.Contains(output, "topic "+name+" cannot be read, of which records are stored") {
+		t.Errorf("run --check: exit %d: %s", exit, output)
+	}
 	s.produceAnew(user(0, 2))
 	s.until("the other topic is read all the same", func() bool { return s.count("SELECT count(*) FROM dingir.users") == 2 })
 	s.noRejects()

@@ -52,21 +52,21 @@ func (d *Daemon) Status() httpserver.Status {
 				Message: fmt.Sprintf("worker %d does not turn since %s", w.id, turned.Format(time.RFC3339)), Remedy: "restart the process"})
 		}
 	}
-	away := func(code, name string, c httpserver.Connection) {
+	away := func(code, name, remedy string, c httpserver.Connection) {
 		since := c.Since
 		if since.IsZero() {
 			since = d.started
 		}
 		if !c.Up && time.Since(since) > d.Options.Ingest.OutageGrace {
 			s.Unready = append(s.Unready, httpserver.Reason{Code: code,
-				Message: fmt.Sprintf("%s (%s) is away since %s: %s", name, c.Target, since.Format(time.RFC3339), c.Error)})
+				Message: fmt.Sprintf("%s (%s) is away since %s: %s", name, c.Target, since.Format(time.RFC3339), c.Error), Remedy: remedy})
 		}
 	}
 	// Kafka is not tried before the database has been reached.
 	if !s.Kafka.Since.IsZero() || s.Database.Up {
-		away("kafka_away", "Kafka", s.Kafka)
+		away("kafka_away", "Kafka", d.kafkaLink.hint, s.Kafka)
 	}
-	away("database_away", "the database", s.Database)
+	away("database_away", "the database", d.databaseLink.hint, s.Database)
 	for _, p := range s.Partitions {
 		lag, known := p.Lag()
 		// A quiet partition's last commit may be hours ago when a record comes.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,11 +16,26 @@ import (
 	"github.com/thaliumx/persistor/internal/store"
 )
 
-// Difference counts the rows in which the tables differ from a state.
-type Difference struct{ Missing, Other, Surplus int }
+// Difference counts the rows in which a table differs from a state.
+type Difference struct {
+	Missing, Other, Surplus int
+	Examples                Examples
+}
+
+// Examples name the first rows of each kind, and what is different.
+type Examples struct{ Missing, Other, Surplus []string }
+
+const mostExamples = 3 // of each kind
 
 // None tells whether there is none.
-func (d Difference) None() bool { return d == Difference{} }
+func (d *Difference) None() bool { return d.Missing+d.Other+d.Surplus == 0 }
+
+// note counts a row, and adds it to the examples if it is one of the first.
+func note(count *int, examples *[]string, describe func() string) {
+	if *count++; *count <= mostExamples {
+		*examples = append(*examples, describe())
+	}
+}
 
 // compare reads balances and open_orders and puts into the batch what makes
 // them the state's.
@@ -29,7 +45,7 @@ func compare(ctx context.Context, session store.Querier, s *state.State, b *stor
 		return d, err
 	}
 	orders, err := compareOrders(ctx, session, s, b)
-	return Difference{d.Missing + orders.Missing, d.Other + orders.Other, d.Surplus + orders.Surplus}, err
+	return Difference{Missing: d.Missing + orders.Missing, Other: d.Other + orders.Other, Surplus: d.Surplus + orders.Surplus}, err
 }
 
 // merge walks two sequences in the same order side by side. There is one row of
@@ -67,6 +83,30 @@ type balanceRow struct {
 	known             bool
 }
 
+// differences are the columns in which the row is not as the state has it.
+func (r *balanceRow) differences(want *state.Balance) (list []string) {
+	list = appendAmount(list, "available", r.available, &want.Available)
+	list = appendAmount(list, "frozen", r.frozen, &want.Frozen)
+	if r.known != want.Known {
+		list = append(list, fmt.Sprintf("known is %t, should be %t", r.known, want.Known))
+	}
+	return list
+}
+
+func appendAmount(list []string, column string, have []byte, want *amount.Amount) []string {
+	text := "NULL"
+	if have != nil {
+		a, err := amount.Parse(have) // numerics are also NaN and Infinity
+		if err == nil && a.Same(want) {
+			return list
+		}
+		if text = a.String(); err != nil {
+			text = string(have)
+		}
+	}
+	return append(list, fmt.Sprintf("%s is %s, should be %s", column, text, want))
+}
+
 func compareBalances(ctx context.Context, session store.Querier, s *state.State, b *store.Batch) (d Difference, err error) {
 	rows, err := session.Query(ctx, "SELECT user_id, asset, available::text, frozen::text, known FROM dingir.balances ORDER BY user_id, asset")
 	if err != nil {
@@ -79,17 +119,19 @@ func compareBalances(ctx context.Context, session store.Querier, s *state.State,
 		},
 		func(want *state.Balance) {
 			if b.PutBalance((*store.Holding)(want)) {
-				d.Missing++
+				note(&d.Missing, &d.Examples.Missing, func() string { return fmt.Sprintf("user_id %d, asset %s", want.UserID, want.Asset) })
 			}
 		},
 		func(r *balanceRow, want *state.Balance) {
-			if r.known != want.Known || !amount.Of(r.available).Equal(want.Available) || !amount.Of(r.frozen).Equal(want.Frozen) {
-				d.Other++
+			if differs := r.differences(want); differs != nil {
+				note(&d.Other, &d.Examples.Other, func() string {
+					return fmt.Sprintf("user_id %d, asset %s: %s", r.user, r.asset, strings.Join(differs, "; "))
+				})
 				b.PutBalance((*store.Holding)(want))
 			}
 		},
 		func(r *balanceRow) {
-			d.Surplus++
+			note(&d.Surplus, &d.Examples.Surplus, func() string { return fmt.Sprintf("user_id %d, asset %s", r.user, r.asset) })
 			b.DropBalance(r.user, r.asset)
 		})
 	if err != nil {
@@ -128,17 +170,17 @@ func compareOrders(ctx context.Context, session store.Querier, s *state.State, b
 	err = merge(each(rows, &row, into...), s.OpenOrders(),
 		func(r *orderRow, want *state.Order) int { return cmp.Compare(r.id, want.ID) },
 		func(want *state.Order) {
-			d.Missing++
+			note(&d.Missing, &d.Examples.Missing, func() string { return fmt.Sprintf("order_id %d", want.ID) })
 			b.PutOrder((*store.OpenOrder)(want))
 		},
 		func(r *orderRow, want *state.Order) {
-			if !r.is(want) {
-				d.Other++
+			if differs := r.differences(want); differs != nil {
+				note(&d.Other, &d.Examples.Other, func() string { return fmt.Sprintf("order_id %d: %s", r.id, strings.Join(differs, "; ")) })
 				b.PutOrder((*store.OpenOrder)(want))
 			}
 		},
 		func(r *orderRow) {
-			d.Surplus++
+			note(&d.Surplus, &d.Examples.Surplus, func() string { return fmt.Sprintf("order_id %d", r.id) })
 			b.DropOrder(r.id)
 		})
 	if err != nil {
@@ -147,16 +189,34 @@ func compareOrders(ctx context.Context, session store.Querier, s *state.State, b
 	return d, nil
 }
 
-func (r *orderRow) is(o *state.Order) bool {
-	want := [...]*amount.Amount{&o.Price, &o.Amount, &o.Remain, &o.Frozen, &o.FinishedBase, &o.FinishedQuote, &o.FinishedFee, &o.MakerFee, &o.TakerFee}
-	for i, a := range want {
-		if r.amounts[i] == nil || !amount.Of(r.amounts[i]).Equal(*a) {
-			return false
+// differences are the columns in which the row is not as the state has it.
+func (r *orderRow) differences(o *state.Order) (list []string) {
+	for i, a := range [...]struct {
+		column string
+		want   *amount.Amount
+	}{{"price", &o.Price}, {"amount", &o.Amount}, {"remain", &o.Remain}, {"frozen", &o.Frozen}, {"finished_base", &o.FinishedBase},
+		{"finished_quote", &o.FinishedQuote}, {"finished_fee", &o.FinishedFee}, {"maker_fee", &o.MakerFee}, {"taker_fee", &o.TakerFee}} {
+		list = appendAmount(list, a.column, r.amounts[i], a.want)
+	}
+	if r.user != o.UserID {
+		list = append(list, fmt.Sprintf("user_id is %d, should be %d", r.user, o.UserID))
+	}
+	for _, text := range [...]struct{ column, have, want string }{{"market", r.market, o.Market}, {"base", r.base, o.Base}, {"quote", r.quote, o.Quote},
+		{"side", r.side, o.Side.String()}, {"type", r.kind, o.Type.String()}} {
+		if text.have != text.want {
+			list = append(list, fmt.Sprintf("%s is %s, should be %s", text.column, text.have, text.want))
 		}
 	}
-	return r.user == o.UserID && r.market == o.Market && r.base == o.Base && r.quote == o.Quote &&
-		r.side == o.Side.String() && r.kind == o.Type.String() && sameFlag(r.postOnly, o.PostOnly) &&
-		sameTime(r.created, o.CreateTime) && sameTime(r.updated, o.UpdateTime) && bytes.Equal(r.signature, o.Signature)
+	for _, other := range [...]struct {
+		column string
+		same   bool
+	}{{"post_only", sameFlag(r.postOnly, o.PostOnly)}, {"create_time", sameTime(r.created, o.CreateTime)},
+		{"update_time", sameTime(r.updated, o.UpdateTime)}, {"signature", bytes.Equal(r.signature, o.Signature)}} {
+		if !other.same {
+			list = append(list, other.column+" is another")
+		}
+	}
+	return list
 }
 
 func sameFlag(b *bool, f event.Flag) bool {

@@ -18,7 +18,8 @@ type Mirror struct {
 // Comparison is how the tables differ from a state.
 type Comparison struct {
 	Balances, OpenOrders Difference
-	State                bool // whether the one row of dingir.state says something else
+	State                bool     // whether the one row of dingir.state says something else
+	StateExamples        []string // and what; none where it is not there
 
 	// Missing says that the archive lacks records and no snapshot makes up for
 	// them: the tables may know more than it tells.
@@ -60,7 +61,9 @@ func (m *Mirror) Compare(ctx context.Context, session store.Querier, pos store.P
 	}
 	wanted := row(m.restored.State, m.restored.Latest)
 	wanted.TopicID = pos.TopicID
-	c.State = !found || !have.Same(wanted)
+	if c.State = !found || !have.Same(wanted); found {
+		c.StateExamples = have.Differences(wanted)
+	}
 	c.batch.State(c.batch.Partition(pos.Log, pos.Next, pos.Archived), pos.Moves, wanted)
 	return c, nil
 }

@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,21 @@ func TestAccountingAndStateAreRepaired(t *testing.T) {
 		have := s.table(report, name)
 		if got := [3]int64{have.Missing, have.Different, have.Surplus}; got != want {
 			t.Errorf("dingir.%s: missing, different, surplus %v, want %v: %+v", name, got, want, have)
+		}
+	}
+	for name, want := range map[string][]string{
+		"balances":    {"missing user_id ", "different user_id ", ": frozen is ", "surplus user_id 77777, asset GOLD"},
+		"open_orders": {"missing order_id ", "different order_id ", ": remain is "},
+		"state":       {"different last_order_id is 1, should be "},
+	} {
+		said := ""
+		for _, e := range s.table(report, name).Examples {
+			said += e.Kind + " " + e.Detail + "\n"
+		}
+		for _, part := range want {
+			if !strings.Contains(said, part) {
+				t.Errorf("dingir.%s: no %q among the examples:\n%s", name, part, said)
+			}
 		}
 	}
 	// A reject that is nobody's is not deleted, but resolved.

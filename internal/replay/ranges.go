@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func (r *run) fixRange(ctx context.Context) error {
 		})
 	}
 	if len(r.spans) == 0 {
-		return fmt.Errorf("the ledger has no topic %s…: nothing was ever stored that could be compared", r.Prefix)
+		return errors.New("the ledger has none of our topics: nothing was ever stored that could be compared, or it was under another PERSISTOR_TOPIC_PREFIX")
 	}
 	return r.askKafka(ctx)
 }

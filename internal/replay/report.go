@@ -57,6 +57,13 @@ const (
 
 const examples = 3 // of each kind and table
 
+// give adds examples of a kind.
+func (t *Table) give(kind string, details []string) {
+	for _, detail := range details {
+		t.Examples = append(t.Examples, Example{kind, detail})
+	}
+}
+
 func (t *Table) count(kind string, n int64) {
 	switch kind {
 	case Missing:
@@ -321,12 +328,12 @@ func (r *Report) Outcome() string {
 			different += t.Surplus // the accounting and the state follow from the rest
 		}
 	}
-	text := fmt.Sprintf("%d rows put in, %d made as the log has them", missing, different)
+	text := fmt.Sprintf("rows put in: %d, made as the log has them: %d", missing, different)
 	switch {
 	case surplus > 0 && r.Pruned:
-		text += fmt.Sprintf(", %d taken out", surplus)
+		text += fmt.Sprintf(", taken out: %d", surplus)
 	case surplus > 0:
-		text += fmt.Sprintf("; %d surplus rows stay, --prune takes them out", surplus)
+		text += fmt.Sprintf("; surplus and left: %d, --prune takes them out", surplus)
 	}
 	return text
 }

@@ -90,11 +90,17 @@ func (r *run) summarizeState(ctx context.Context) error {
 			return fmt.Errorf("count the rows of dingir.%s: %w", t.name, err)
 		}
 		table.Equal = max(rows-table.Different-table.Surplus, 0)
+		table.give(Missing, t.Examples.Missing)
+		table.give(Different, t.Examples.Other)
+		table.give(Surplus, t.Examples.Surplus)
 		r.add(table)
 	}
 	state := Table{Name: "state", Equal: 1}
 	if c.State {
 		state.Equal, state.Different = 0, 1
+		if state.give(Different, c.StateExamples); len(state.Examples) == 0 {
+			state.give(Different, []string{"there is no row"})
+		}
 	}
 	r.add(state)
 	return nil

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"io"
@@ -39,6 +40,33 @@ func (f *Filter) Order(o *Order) bool {
 
 // UserID reports whether a user is chosen.
 func (f *Filter) UserID(id int64) bool { return f.User == nil || *f.User == id }
+
+// Unknown says what the filter asks for that the state does not have, and what it
+// has; empty where there is all of it. An asset is there once anybody had it.
+func (f *Filter) Unknown(s *State) string {
+	const most = 20
+	has := func(what, name string, names []string) string {
+		if name == "" || slices.Contains(names, name) {
+			return ""
+		}
+		slices.Sort(names)
+		more := ""
+		if len(names) > most {
+			names, more = names[:most], ", …"
+		}
+		return "no " + what + " " + name + " in this state; there are: " + strings.Join(names, ", ") + more
+	}
+	var markets []string
+	for i := range s.markets {
+		markets = append(markets, s.markets[i].name)
+	}
+	unknown := cmp.Or(has("market", f.Market, markets), has("asset", f.Asset, slices.Clone(s.assets.names)))
+	if unknown == "" && f.User != nil && s.users[*f.User] == nil &&
+		!slices.ContainsFunc(s.accounts, func(a account) bool { return a.user == *f.User }) {
+		return "no user " + strconv.FormatInt(*f.User, 10) + " in this state"
+	}
+	return unknown
+}
 
 // WriteJSON writes the state as one object with sorted keys: users, balances,
 // open orders with their fields as on the wire, the last ids, and from where to

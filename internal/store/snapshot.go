@@ -130,6 +130,23 @@ func (r StateRow) Same(other StateRow) bool {
 	return sameTime && r == other
 }
 
+// Differences are the columns in which the row says something else than wanted.
+func (r StateRow) Differences(wanted StateRow) (list []string) {
+	for _, c := range [...]struct {
+		column     string
+		have, want any
+	}{{"topic_id", r.TopicID, wanted.TopicID}, {"base_offset", r.Base, wanted.Base}, {"next_offset", r.Next, wanted.Next},
+		{"complete", r.Complete, wanted.Complete}, {"provisional", r.Provisional, wanted.Provisional},
+		{"last_order_id", r.LastOrderID, wanted.LastOrderID}, {"last_trade_id", r.LastTradeID, wanted.LastTradeID},
+		{"mismatches", r.Mismatches, wanted.Mismatches},
+		{"latest_time", r.Latest.UTC().Format(time.RFC3339Nano), wanted.Latest.UTC().Format(time.RFC3339Nano)}} {
+		if c.have != c.want {
+			list = append(list, fmt.Sprintf("%s is %v, should be %v", c.column, c.have, c.want))
+		}
+	}
+	return list
+}
+
 // ReadStateRow returns the row of dingir.state; found is false before the first.
 func ReadStateRow(ctx context.Context, session Querier) (r StateRow, found bool, err error) {
 	rows, err := session.Query(ctx, `SELECT topic_id, base_offset, next_offset, complete, provisional, last_order_id, last_trade_id, mismatches, latest_time

@@ -32,6 +32,8 @@ func (r *Report) verdict() string {
 		return fmt.Sprintf("%d differences, of which %d are listed", r.Total, len(r.Differences))
 	case r.Total > 0:
 		return fmt.Sprintf("%d differences", r.Total)
+	case len(r.Partitions) == 0:
+		return "nothing has been stored here yet, so there is nothing to audit; is it the right database?"
 	}
 	s := fmt.Sprintf("every position of %d partitions is accounted for exactly once", len(r.Partitions))
 	if r.Since != nil {
