@@ -93,7 +93,7 @@ func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
 		return err
 	}
 	if report.Total > 0 {
-		return foundDifferences("differences between what is stored and the ledger or the event log: %d; docs/operations.md, Audit, says what they mean, `persistor replay --from-earliest` repairs them", report.Total)
+		return foundDifferences("differences between what is stored and the ledger or the event log: %d; docs/operations.md, Audit, says what they mean, `persistor replay --from-earliest` mostly repairs them", report.Total)
 	}
 	return nil
 }
