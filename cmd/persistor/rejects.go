@@ -32,12 +32,13 @@ func rejectsListCommand() command {
 		prepare: func(fs *flag.FlagSet) func(context.Context, *call) error {
 			all := fs.Bool("all", false, "resolved ones too")
 			topic := fs.String("topic", "", "only those of one `topic`")
+			reason := fs.String("reason", "", "only those with this `reason`, such as foreign")
 			format := formatFlag(fs)
 			return func(ctx context.Context, c *call) error {
 				if err := format.check(); err != nil {
 					return err
 				}
-				s := selection{resolved: *all, foreign: true}
+				s := selection{reason: *reason, resolved: *all, foreign: true}
 				if err := s.of(c, *topic); err != nil {
 					return err
 				}

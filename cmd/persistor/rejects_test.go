@@ -45,6 +45,7 @@ func TestRejectsList(t *testing.T) {
 		{"topic", "--topic orders", "5"},
 		{"topic in full", "--topic p.orders --all", "5"},
 		{"another topic", "--topic trades", ""},
+		{"reason", "--reason foreign", "5"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			args := append([]string{"rejects", "list"}, strings.Fields(test.args)...)
