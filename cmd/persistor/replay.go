@@ -135,7 +135,7 @@ func (w *replayWish) events(ctx context.Context, c *call, conn *pgx.Conn, client
 	if err != nil {
 		return nil, err
 	}
-	joined := eventlog.NewJoined(conn, log, eventlog.NewKafka(client, topic), eventlog.SeamOverlap)
+	joined := eventlog.NewJoined(conn, log, eventlog.NewKafka(client, topic), eventlog.WholeOverlap)
 	if _, _, err := joined.Bounds(ctx); err != nil {
 		if _, other := errors.AsType[*eventlog.OtherTopicError](err); other || errors.Is(err, kafka.UnknownTopicOrPartition) {
 			return eventlog.NewArchive(conn, log.TopicID), nil

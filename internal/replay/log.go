@@ -91,8 +91,10 @@ func (r *run) readLog(ctx context.Context, st *stager) error {
 
 // segmentHint says what can be done about an archive that cannot be read.
 func segmentHint(err error) string {
-	_, differs := errors.AsType[*eventlog.SeamError](err)
-	if differs || store.SQLState(err) != "" || errors.Is(err, context.Canceled) || fetch.Retriable(err) {
+	if seam, differs := errors.AsType[*eventlog.SeamError](err); differs {
+		return fmt.Sprintf("; where it was the archive, `DELETE FROM dingir.event_log WHERE %d BETWEEN first_offset AND last_offset`: a replay fills the hole from the topic", seam.Offset)
+	}
+	if store.SQLState(err) != "" || errors.Is(err, context.Canceled) || fetch.Retriable(err) {
 		return ""
 	}
 	return "; where a segment of dingir.event_log is damaged and the topic still has its records, delete it: a replay fills the hole from there"

@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,32 @@ func TestArchiveIsFilled(t *testing.T) {
 	if list := s.Account(); len(list) > 0 {
 		t.Errorf("%d violations, the first: %s", len(list), list[0])
 	}
+	s.verify()
+}
+
+// What both the archive and the topic have is compared: nothing is repaired by an
+// archive that somebody has altered. Without its segment the topic's records count.
+func TestAnAlteredArchiveIsNotBelieved(t *testing.T) {
+	s := newScene(t, 2000, nil, "PERSISTOR_BATCH_RECORDS=100")
+	before, log := s.content(), s.read("to_jsonb(t)", "event_log")
+	if n := s.exec(`UPDATE dingir.event_log a SET data = b.data FROM (SELECT *, row_number() OVER (ORDER BY first_offset) AS n FROM dingir.event_log WHERE records = 100) a2,
+			(SELECT *, row_number() OVER (ORDER BY first_offset) AS n FROM dingir.event_log WHERE records = 100) b
+		WHERE a2.n = 1 AND b.n = 2 AND a.first_offset = a2.first_offset`); n != 1 {
+		t.Fatalf("%d of %d segments altered", n, len(log["event_log"]))
+	}
+	exit, output := s.Command("replay", "--from-earliest", "--yes", "--prune")
+	remedy := regexp.MustCompile("`(DELETE FROM dingir.event_log [^`]+)`").FindStringSubmatch(output)
+	if exit != 1 || remedy == nil || !strings.Contains(output, "differs from the archive from offset ") {
+		t.Fatalf("exit %d: %s", exit, output)
+	}
+	s.same(before, s.content())
+	if n := s.exec(remedy[1]); n != 1 {
+		t.Fatalf("%d rows: %s", n, remedy[1])
+	}
+	if report := s.replay(0, "--yes"); s.table(report, "event_log").Missing != 1 || report.Differences != 1 {
+		t.Errorf("%+v", report)
+	}
+	s.same(before, s.content())
 	s.verify()
 }
 

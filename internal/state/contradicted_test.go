@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/thaliumx/persistor/internal/event"
 )
 
 func repeat(n int, one func(i int) string) string {
@@ -77,5 +79,39 @@ func TestContradictedPaymentsAreCheap(t *testing.T) {
 				t.Errorf("%v in all", time.Duration(took))
 			}
 		})
+	}
+}
+
+// A trade has to tell of an order whose first trade it is (wire 4.2).
+func TestATradeThatHidesAnOrder(t *testing.T) {
+	log := dump(t, "engine-1.unify.jsonl.xz")
+	for _, hidden := range []func(*event.Trade) **event.Order{
+		func(t *event.Trade) **event.Order { return &t.AskOrder }, func(t *event.Trade) **event.Order { return &t.BidOrder }} {
+		p, trades, hid := newPlayer(New(0)), 0, 0
+		for i := range log {
+			if err := p.decoder.Unify(log[i].key, log[i].value, &p.unify); err != nil {
+				t.Fatal(err)
+			}
+			if u := &p.unify; u.Kind == event.KindTrade {
+				if o := hidden(&u.Trade); *o != nil && trades > 0 && hid < 100 {
+					*o = nil
+					hid++
+				}
+				trades++
+			}
+			p.Apply(int64(i), 0, &p.unify)
+		}
+		if hid != 100 {
+			t.Fatalf("%d orders hidden", hid)
+		}
+		for _, c := range p.Checks() {
+			want := int64(0)
+			if c.Name == "trade_order_present" {
+				want = int64(hid)
+			}
+			if c.Failed != want {
+				t.Errorf("%s failed %d times, with %d orders hidden: %v", c.Name, c.Failed, hid, c.Examples)
+			}
+		}
 	}
 }

@@ -139,18 +139,23 @@ func (s *State) checkTrade(m *match) {
 			continue
 		}
 		told := m.told[i]
-		// Where the engine tells more, that will show what differs. One built
-		// without it tells nothing at all.
-		more := told != nil || t.Before != nil || t.AskOrder == nil && t.BidOrder == nil
 		if fresh := o.finishedBase.IsZero(); fresh == (told != nil) {
 			s.pass(tradeOrderPresent)
-		} else if !t.Malformed && !more && s.fail(tradeOrderPresent) {
+		} else if !t.Malformed && s.hides(m, i) && s.fail(tradeOrderPresent) {
 			s.example(tradeOrderPresent, s.nameOrder(o.id), strconv.FormatBool(fresh), strconv.FormatBool(told != nil))
 		}
 		if told != nil {
 			s.checkTold(o, told, i == m.taker)
 		}
 	}
+}
+
+// hides reports whether a trade does not tell of an order although it is its first.
+// Where it is not by the engine's own word, that is what differs. An engine that was
+// built without it tells of no order at all.
+func (s *State) hides(m *match, i int) bool {
+	tells := s.checks[tradeOrder].passed+s.checks[tradeOrder].failed > 0 || m.told[1-i] != nil
+	return m.told[i] == nil && tells && (m.t.Before == nil || m.t.Before.Orders[i].FinishedBase.Is(&nothing))
 }
 
 // expect counts a check of ids.
