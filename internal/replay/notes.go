@@ -87,7 +87,7 @@ type gap struct {
 }
 
 // compareGaps finds out which gaps there should be. Those of unifyevents are a
-// part of its archive: they stay, and those in holes of it come in.
+// part of its archive: they stay where no segment is, and those in holes come in.
 func (r *run) compareGaps(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE "+Schema+".gaps_plan (kind text, topic text, partition int, first_offset bigint, last_offset bigint, reason text, topic_id smallint)"); err != nil {
 		return fmt.Errorf("compare the gaps: %w", err)
@@ -135,7 +135,10 @@ func (r *run) gapsOf(ctx context.Context, tx pgx.Tx, s *span) ([]gapChange, erro
 		return nil, err
 	}
 	if s.unify() {
-		var changes []gapChange
+		changes, err := archivedGaps(ctx, tx, s, live)
+		if err != nil {
+			return nil, err
+		}
 		for _, g := range control {
 			changes = append(changes, gapChange{"missing", g})
 		}
@@ -156,6 +159,34 @@ func (r *run) gapsOf(ctx context.Context, tx pgx.Tx, s *span) ([]gapChange, erro
 		return nil, err
 	}
 	return plannedGaps(live, free.list, taken), nil
+}
+
+// archivedGaps are the gaps of unifyevents over what a segment of the archive has:
+// nothing is missing there.
+func archivedGaps(ctx context.Context, tx pgx.Tx, s *span, live []gap) (changes []gapChange, err error) {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT l.first_offset, l.last_offset FROM dingir.event_log l
+		  JOIN dingir.gaps g ON g.topic_id = l.topic_id AND g.partition = $2 AND g.first_offset <= l.last_offset AND g.last_offset >= l.first_offset
+		 WHERE l.topic_id = $1 ORDER BY 1, 2`, s.TopicID, s.Partition)
+	if err != nil {
+		return nil, err
+	}
+	var archived [][2]int64
+	var first, last int64
+	if _, err = pgx.ForEachRow(rows, []any{&first, &last}, func() error {
+		archived = append(archived, [2]int64{first, last})
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, g := range live {
+		if left := without(g, archived); len(left) != 1 || left[0] != g {
+			changes = append(changes, gapChange{"surplus", g})
+			for _, piece := range left {
+				changes = append(changes, gapChange{"trimmed", piece})
+			}
+		}
+	}
+	return changes, nil
 }
 
 // accounted lists the positions that will be a row, a duplicate or a reject, of

@@ -34,11 +34,29 @@ func (a *audit) judgePositions(ctx context.Context) error {
 	slices.SortFunc(a.report.Partitions, func(x, y Partition) int {
 		return cmp.Or(strings.Compare(x.Topic, y.Topic), int(x.Partition-y.Partition))
 	})
+	slices.SortFunc(a.strays, func(x, y stray) int {
+		return cmp.Or(cmp.Compare(x.log.TopicID, y.log.TopicID), cmp.Compare(x.log.Partition, y.log.Partition), cmp.Compare(x.what, y.what))
+	})
+	for _, s := range a.strays {
+		topic := a.names[s.log.TopicID]
+		if topic == "" {
+			topic = fmt.Sprintf("of topics.id %d", s.log.TopicID)
+		}
+		a.differ(fmt.Sprint(s.log), Difference{Kind: OutOfRange, Part: Positions, Place: &Place{topic, s.log.Partition, Range{s.First, s.Last}},
+			Detail: fmt.Sprintf("%s are there (%d), but the ledger has no such partition", s.what, s.Count)})
+	}
 	for id, rows := range a.history {
 		a.report.History = append(a.report.History, History{a.names[id], id, rows})
 	}
 	slices.SortFunc(a.report.History, func(x, y History) int { return int(x.TopicID) - int(y.TopicID) })
 	return nil
+}
+
+// stray is what claims to be of a partition that the ledger never had.
+type stray struct {
+	log  log
+	what string // rows, rejects, duplicates or gaps
+	span
 }
 
 // account collects what there is about each partition and tells which tables
@@ -73,7 +91,12 @@ func (a *audit) gather(ctx context.Context) error {
 		p.cover, p.noted, p.tiles, p.settled = cover{}, nil, nil, &set{}
 		p.reach, p.Archived = -1, 0
 	}
+	known, ids := map[log]bool{}, map[int16]bool{}
+	for l := range a.start {
+		known[l] = true
+	}
 	for _, n := range now {
+		known[log{n.TopicID, n.Partition}], ids[n.TopicID] = true, true
 		if p := a.start[log{n.TopicID, n.Partition}]; p != nil {
 			p.first = max(p.FirstOffset, n.FirstOffset)
 			p.next = max(min(p.NextOffset, n.NextOffset), p.first)
@@ -110,19 +133,44 @@ func (a *audit) gather(ctx context.Context) error {
 			p.first = min(max(p.first, from), p.next)
 		}
 	}
+	// An earlier incarnation of a topic has an id of its own, and left the ledger whole.
+	strays := map[string]map[log]span{"rows": {}, "rejects": {}, "duplicates": {}, "gaps": {}}
+	astray := func(what string, l log, s span) bool {
+		if known[l] || !ids[l.TopicID] && a.names[l.TopicID] != "" {
+			return false
+		}
+		addSpan(strays[what], l, s)
+		return true
+	}
 	err = a.readGaps(ctx, func(l log, r Range) {
 		if p := a.start[l]; p != nil {
 			p.gaps = append(p.gaps, r)
 			p.noted = append(p.noted, r)
 		}
+		astray("gaps", l, span{1, r.First, r.Last})
 	})
 	if err != nil {
 		return err
 	}
+	for what, noted := range map[string]map[log]*set{"rejects": rejects, "duplicates": duplicates} {
+		for l, s := range noted {
+			for position := range s.all() {
+				if !astray(what, l, span{1, position, position}) {
+					break
+				}
+			}
+		}
+	}
 	a.history = map[int16]int64{}
 	for l, s := range a.state.Tally.Others {
-		if p := a.start[l]; p == nil || p.reach < 0 {
+		if p := a.start[l]; !astray("rows", l, s) && (p == nil || p.reach < 0) {
 			a.history[l.TopicID] += s.Count
+		}
+	}
+	a.strays = a.strays[:0]
+	for what, of := range strays {
+		for l, s := range of {
+			a.strays = append(a.strays, stray{l, what, s})
 		}
 	}
 	return a.readTiles(ctx, func(id int16, r Range, records int64) {
