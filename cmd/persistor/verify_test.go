@@ -37,7 +37,7 @@ func TestVerify(t *testing.T) {
 	url, sql := migrated(t)
 	env := []string{"PERSISTOR_DATABASE_URL=" + url, "PERSISTOR_TOPIC_PREFIX=p."}
 	got := execute(t, env, "verify")
-	if got.code != 0 || !strings.Contains(got.stdout, "every position of 0 partitions") {
+	if got.code != 0 || !strings.Contains(got.stdout, "nothing has been stored here yet") {
 		t.Errorf("empty: %+v", got)
 	}
 	sql(`INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('p.trades', 'c', gen_random_uuid());

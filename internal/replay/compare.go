@@ -223,7 +223,11 @@ func (r *run) compareTable(ctx context.Context, tx pgx.Tx, s *shape) error {
 		steps = append(steps, step{"take the documented shape for what it says", documentedLogSQL},
 			step{"take the documented shape for what it says", documentedLiveSQL})
 	}
-	for _, pairs := range []string{pairsByPosition, pairsByHash, pairsByContent} {
+	ways := []string{pairsByPosition, pairsByHash, pairsByContent}
+	if s.documented != "" {
+		ways = append(ways, pairsByDocumented)
+	}
+	for _, pairs := range ways {
 		steps = append(steps, step{"pair altered rows with their records", "CREATE TEMP TABLE pairs ON COMMIT DROP AS " + pairs},
 			step{"pair altered rows with their records", pairSQL},
 			step{"pair altered rows with their records", "DELETE FROM {plan} p USING pairs WHERE p.ctid = pairs.gid"},

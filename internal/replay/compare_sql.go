@@ -97,10 +97,10 @@ UPDATE {plan} p
 
 // documentedLogSQL: a record of unifyevents has its row where one of the
 // platform's documented shape, which says less and has another hash, says the
-// same as far as it goes.
+// same as far as it goes, and has a position that may be its own.
 const documentedLogSQL = `
 DELETE FROM {plan} p WHERE p.kind = 'log' AND p.rank = 2
-   AND (EXISTS (SELECT FROM dingir.{t} l JOIN LATERAL (SELECT (p.new).*) g ON true WHERE {l=g:documented})
+   AND (EXISTS (SELECT FROM dingir.{t} l JOIN LATERAL (SELECT (p.new).*) g ON true {zone} WHERE {l=g:documented} AND {class} IN {believed})
      OR EXISTS (SELECT FROM {groups} l JOIN LATERAL (SELECT (p.new).*) g ON true WHERE l.home AND {l=g:documented}))`
 
 // documentedLiveSQL: and so has such a row its record.
@@ -133,6 +133,16 @@ SELECT DISTINCT ON (gid) lid, gid, new FROM (
 	SELECT DISTINCT ON (l.ctid) l.ctid AS lid, g.ctid AS gid, CASE WHEN l.class = 'expired' AND g.rank <> 0 THEN NULL ELSE g.new END AS new
 	  FROM {plan} l JOIN {plan} g ON md5({old:content}::text) = md5({new:content}::text) AND {old:content} *= {new:content}
 	 WHERE l.kind = 'live' AND g.kind = 'log') x
+ ORDER BY gid, lid`
+
+// or, where its record was of the documented shape, by what that says. The record has
+// expired, so the row becomes that of unifyevents.
+const pairsByDocumented = `
+SELECT DISTINCT ON (gid) lid, gid, new FROM (
+	SELECT DISTINCT ON (p.ctid) p.ctid AS lid, q.ctid AS gid, q.new
+	  FROM {plan} p JOIN {plan} q ON q.kind = 'log' AND q.rank = 2
+	  JOIN LATERAL (SELECT (p.old).*) l ON true JOIN LATERAL (SELECT (q.new).*) g ON true
+	 WHERE p.kind = 'live' AND p.class IN ('read', 'nowhere') AND {l=g:documented}) x
  ORDER BY gid, lid`
 
 // pairSQL takes the pairs found. One without a new row keeps its position, and
