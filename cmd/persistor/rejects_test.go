@@ -17,7 +17,8 @@ const goodTransfer = `{"time":1631097274.239939,"user_from":1,"user_to":2,"asset
 func rejected(t *testing.T) (env []string, sql func(string, ...any)) {
 	t.Helper()
 	url, sql := migrated(t)
-	sql(`INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('p.internaltransfer', 'c', gen_random_uuid()), ('p.orders', 'c', gen_random_uuid())`)
+	sql(`INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('p.internaltransfer', 'c', gen_random_uuid()), ('p.orders', 'c', gen_random_uuid());
+		INSERT INTO dingir.topics (id, name, cluster_id, topic_uuid) OVERRIDING SYSTEM VALUE VALUES (9, 'p.internaltransfer', 'c', gen_random_uuid()) -- of before`)
 	sql(`INSERT INTO dingir.ledger (topic, partition, topic_id, first_offset, next_offset, high_offset) VALUES
 		('p.internaltransfer', 0, 1, 0, 4, 4), ('p.orders', 0, 2, 0, 1, 1)`)
 	insert := func(topic string, id, offset int, key, value []byte, headers, reason string) {
