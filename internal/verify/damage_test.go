@@ -155,6 +155,9 @@ func TestDamage(t *testing.T) {
 		{"trade of a topic that there is not", `INSERT INTO dingir.trades SELECT time, 987654321, ask_user_id, ask_order_id, bid_user_id, bid_order_id, 7, src_offset, src_partition, 99,
 			market, price, amount, quote_amount, taker_side, ask_fee, bid_fee FROM dingir.trades WHERE ` + fmt.Sprintf(fifth, "trades"),
 			[]string{"out of range: topic of topics.id 99 partition "}, []string{"only in the table: dingir.trades id 987654321 "}},
+		{"trade of an earlier topic", `WITH t AS (INSERT INTO dingir.topics (name, cluster_id, topic_uuid) VALUES ('x.trades', 'before', gen_random_uuid()) RETURNING id)
+			UPDATE dingir.trades SET src_topic = t.id FROM t WHERE ` + fmt.Sprintf(fifth, "trades"),
+			[]string{"missing: topic x.trades partition "}, nil},
 		{"deposit forged", `INSERT INTO dingir.deposits (time, user_id, content_hash, src_offset, src_partition, src_topic, asset, business, change, balance)
 			SELECT time, 77, 8, src_offset, src_partition, src_topic, asset, business, 1000000, 1000000 FROM dingir.deposits WHERE ` + fmt.Sprintf(fifth, "deposits"),
 			[]string{"forged: dingir.deposits "}, nil},

@@ -84,6 +84,9 @@ func (a *audit) account(ctx context.Context) (missing map[tableID]bool, err erro
 // leaves nothing.
 func (a *audit) gather(ctx context.Context) error {
 	now, err := a.ledger(ctx)
+	if err == nil {
+		err = a.readTopics(ctx) // one may have been made again meanwhile
+	}
 	if err != nil {
 		return err
 	}
@@ -91,12 +94,13 @@ func (a *audit) gather(ctx context.Context) error {
 		p.cover, p.noted, p.tiles, p.settled = cover{}, nil, nil, &set{}
 		p.reach, p.Archived = -1, 0
 	}
-	known, ids := map[log]bool{}, map[int16]bool{}
-	for l := range a.start {
-		known[l] = true
+	type place struct {
+		topic     string
+		partition int32
 	}
+	had, read := map[place]bool{}, map[string]bool{} // by the ledger, which loses none
 	for _, n := range now {
-		known[log{n.TopicID, n.Partition}], ids[n.TopicID] = true, true
+		had[place{n.Topic, n.Partition}], read[n.Topic] = true, true
 		if p := a.start[log{n.TopicID, n.Partition}]; p != nil {
 			p.first = max(p.FirstOffset, n.FirstOffset)
 			p.next = max(min(p.NextOffset, n.NextOffset), p.first)
@@ -133,10 +137,12 @@ func (a *audit) gather(ctx context.Context) error {
 			p.first = min(max(p.first, from), p.next)
 		}
 	}
-	// An earlier incarnation of a topic has an id of its own, and left the ledger whole.
+	// Those of an earlier incarnation of a topic are no strays: where it had the same
+	// partitions, or more, the ledger has a row for each.
 	strays := map[string]map[log]span{"rows": {}, "rejects": {}, "duplicates": {}, "gaps": {}}
 	astray := func(what string, l log, s span) bool {
-		if known[l] || !ids[l.TopicID] && a.names[l.TopicID] != "" {
+		name := a.names[l.TopicID]
+		if name != "" && (!read[name] || had[place{name, l.Partition}]) {
 			return false
 		}
 		addSpan(strays[what], l, s)
