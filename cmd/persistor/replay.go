@@ -149,7 +149,7 @@ func (w *replayWish) write(c *call, report *replay.Report) error {
 	if w.json {
 		return writeJSON(c, report)
 	}
-	return report.Write(c.stdout)
+	return report.Write(plain{c.stdout})
 }
 
 // conclude says how it ended.

@@ -145,7 +145,7 @@ func showState(ctx context.Context, c *call, o *stateOptions) error {
 		fmt.Fprintf(c.stderr, "no record is later than %s yet: this is where the log ends%s\n", o.time, latest(r))
 	}
 	if unknown := o.filter.Unknown(r.State); unknown != "" {
-		fmt.Fprintln(c.stderr, unknown)
+		fmt.Fprintln(plain{c.stderr}, unknown)
 	}
 	switch o.format {
 	case "json":

@@ -87,7 +87,7 @@ func verifyAll(ctx context.Context, c *call, f verifyFlags) error {
 	if f.format.json() {
 		err = writeJSON(c, report)
 	} else {
-		err = report.Write(c.stdout)
+		err = report.Write(plain{c.stdout})
 	}
 	if err != nil {
 		return err
