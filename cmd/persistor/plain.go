@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"unicode"
 )
@@ -19,7 +18,7 @@ func (p plain) Write(b []byte) (int, error) {
 		return unicode.ReplacementChar
 	}, b)
 	if _, err := p.Writer.Write(shown); err != nil {
-		return 0, fmt.Errorf("write the report: %w", err)
+		return 0, err
 	}
 	return len(b), nil
 }

@@ -185,19 +185,21 @@ func rebuildState(ctx context.Context, c *call, o *stateOptions) (r rebuild.Resu
 		}
 		log := rebuild.Log{Begin: position.First, Progress: stateProgress(c)}
 		log.Snapshots = &rebuild.Snapshots{Session: conn, TopicID: position.TopicID, SlicesOnly: o.whole}
-		if o.from == fromArchive {
-			log.Log = eventlog.NewArchive(conn, position.TopicID)
-			r, err = rebuild.State(ctx, log, o.want)
-			way = archiveWay(r)
-			return err
-		}
-		if !o.want.Time.IsZero() {
-			// A moment that the archive goes beyond needs no topic.
-			log.Log = eventlog.NewArchive(conn, position.TopicID)
-			if r, err = rebuild.State(ctx, log, o.want); err == nil && !r.Ended {
-				way = archiveWay(r)
-				return nil
+		archive := eventlog.NewArchive(conn, position.TopicID)
+		enough := o.from == fromArchive
+		if !enough && !o.want.Time.IsZero() { // offsets need no topic either where the archive has them
+			if enough, err = archive.Beyond(ctx, o.want.Time); err != nil {
+				return err
 			}
+		}
+		if enough {
+			log.Log = archive
+			r, err = rebuild.State(ctx, log, o.want)
+			way = fmt.Sprintf("%s%d records from the archive", snapshotWay(r), r.Applied)
+			if o.from == fromArchive || err == nil && !r.Ended {
+				return err
+			}
+			// What it has lost the topic may have.
 		}
 		return withTopic(c, topic, func(k *eventlog.Kafka) error {
 			joined := eventlog.NewJoined(conn, position, k, eventlog.SeamOverlap)
@@ -245,10 +247,6 @@ func latest(r rebuild.Result) string {
 		return ""
 	}
 	return ", its latest record of " + r.Latest.UTC().Format(time.RFC3339Nano)
-}
-
-func archiveWay(r rebuild.Result) string {
-	return fmt.Sprintf("%s%d records from the archive", snapshotWay(r), r.Applied)
 }
 
 func snapshotWay(r rebuild.Result) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -67,6 +68,12 @@ func (a *Archive) end(ctx context.Context) (next int64, err error) {
 		(SELECT last_offset FROM dingir.event_log WHERE topic_id = $1 ORDER BY first_offset DESC LIMIT 1),
 		(SELECT last_offset FROM dingir.gaps WHERE topic_id = $1 AND partition = 0 ORDER BY first_offset DESC LIMIT 1)) + 1, 0)`, nil, &next)
 	return next, err
+}
+
+// Beyond tells whether the archive has a record later than a moment.
+func (a *Archive) Beyond(ctx context.Context, t time.Time) (yes bool, err error) {
+	err = a.one(ctx, "SELECT EXISTS (SELECT FROM dingir.event_log WHERE topic_id = $1 AND last_time > $2)", []any{t}, &yes)
+	return yes, err
 }
 
 // holed tells whether offsets are missing between the tiles of a range.

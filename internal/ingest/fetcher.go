@@ -158,7 +158,6 @@ func (w *worker) tooLarge(f *fetcher, large *fetch.AnswerTooLargeError) {
 	p.stuck = true
 	w.haltPartition(p, &Halt{
 		Reason: fmt.Sprintf("the record batch at offset %d is too large: Kafka's answer has %d bytes, the limit is %d", p.next, large.Bytes, large.Limit),
-		Remedy: fmt.Sprintf("set PERSISTOR_BATCH_BYTES to %dMiB or more and restart; or note the loss and go on: `persistor positions set %s` with the first offset behind the batch",
-			large.Bytes>>20+1, set(p.log, "OFFSET")),
+		Remedy: fmt.Sprintf("set PERSISTOR_BATCH_BYTES to %dMiB or more and restart; or note the loss and go on: %s", large.Bytes>>20+1, skip(p.log, -1)),
 	})
 }

@@ -18,8 +18,7 @@ type Mirror struct {
 // Comparison is how the tables differ from a state.
 type Comparison struct {
 	Balances, OpenOrders Difference
-	State                bool     // whether the one row of dingir.state says something else
-	StateExamples        []string // and what; none where it is not there
+	State                []string // what the one row of dingir.state says otherwise
 
 	// Missing says that the archive lacks records and no snapshot makes up for
 	// them: the tables may know more than it tells.
@@ -30,7 +29,7 @@ type Comparison struct {
 
 // None tells whether they do not.
 func (c *Comparison) None() bool {
-	return c.Balances.None() && c.OpenOrders.None() && !c.State
+	return c.Balances.None() && c.OpenOrders.None() && len(c.State) == 0
 }
 
 // Write makes the tables the state's, in the transaction of session. It must be
@@ -61,8 +60,8 @@ func (m *Mirror) Compare(ctx context.Context, session store.Querier, pos store.P
 	}
 	wanted := row(m.restored.State, m.restored.Latest)
 	wanted.TopicID = pos.TopicID
-	if c.State = !found || !have.Same(wanted); found {
-		c.StateExamples = have.Differences(wanted)
+	if c.State = have.Differences(wanted); !found {
+		c.State = []string{"there is no row"}
 	}
 	c.batch.State(c.batch.Partition(pos.Log, pos.Next, pos.Archived), pos.Moves, wanted)
 	return c, nil

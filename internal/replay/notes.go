@@ -135,10 +135,11 @@ func (r *run) gapsOf(ctx context.Context, tx pgx.Tx, s *span) ([]gapChange, erro
 		return nil, err
 	}
 	if s.unify() {
-		changes, err := archivedGaps(ctx, tx, s, live)
+		taken, err := archived(ctx, tx, s)
 		if err != nil {
 			return nil, err
 		}
+		changes := plannedGaps(live, []gap{{0, forever, ""}}, positions{taken: taken})
 		for _, g := range control {
 			changes = append(changes, gapChange{"missing", g})
 		}
@@ -161,32 +162,20 @@ func (r *run) gapsOf(ctx context.Context, tx pgx.Tx, s *span) ([]gapChange, erro
 	return plannedGaps(live, free.list, taken), nil
 }
 
-// archivedGaps are the gaps of unifyevents over what a segment of the archive has:
-// nothing is missing there.
-func archivedGaps(ctx context.Context, tx pgx.Tx, s *span, live []gap) (changes []gapChange, err error) {
+// archived lists what segments have of where gaps of unifyevents are.
+func archived(ctx context.Context, tx pgx.Tx, s *span) (ranges [][2]int64, err error) {
 	rows, err := tx.Query(ctx, `SELECT DISTINCT l.first_offset, l.last_offset FROM dingir.event_log l
 		  JOIN dingir.gaps g ON g.topic_id = l.topic_id AND g.partition = $2 AND g.first_offset <= l.last_offset AND g.last_offset >= l.first_offset
 		 WHERE l.topic_id = $1 ORDER BY 1, 2`, s.TopicID, s.Partition)
 	if err != nil {
 		return nil, err
 	}
-	var archived [][2]int64
 	var first, last int64
-	if _, err = pgx.ForEachRow(rows, []any{&first, &last}, func() error {
-		archived = append(archived, [2]int64{first, last})
+	_, err = pgx.ForEachRow(rows, []any{&first, &last}, func() error {
+		ranges = append(ranges, [2]int64{first, last})
 		return nil
-	}); err != nil {
-		return nil, err
-	}
-	for _, g := range live {
-		if left := without(g, archived); len(left) != 1 || left[0] != g {
-			changes = append(changes, gapChange{"surplus", g})
-			for _, piece := range left {
-				changes = append(changes, gapChange{"trimmed", piece})
-			}
-		}
-	}
-	return changes, nil
+	})
+	return ranges, err
 }
 
 // accounted lists the positions that will be a row, a duplicate or a reject, of

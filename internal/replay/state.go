@@ -96,11 +96,9 @@ func (r *run) summarizeState(ctx context.Context) error {
 		r.add(table)
 	}
 	state := Table{Name: "state", Equal: 1}
-	if c.State {
+	if len(c.State) > 0 {
 		state.Equal, state.Different = 0, 1
-		if state.give(Different, c.StateExamples); len(state.Examples) == 0 {
-			state.give(Different, []string{"there is no row"})
-		}
+		state.give(Different, c.State)
 	}
 	r.add(state)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -34,17 +35,7 @@ func (a *audit) judgePositions(ctx context.Context) error {
 	slices.SortFunc(a.report.Partitions, func(x, y Partition) int {
 		return cmp.Or(strings.Compare(x.Topic, y.Topic), int(x.Partition-y.Partition))
 	})
-	slices.SortFunc(a.strays, func(x, y stray) int {
-		return cmp.Or(cmp.Compare(x.log.TopicID, y.log.TopicID), cmp.Compare(x.log.Partition, y.log.Partition), cmp.Compare(x.what, y.what))
-	})
-	for _, s := range a.strays {
-		topic := a.names[s.log.TopicID]
-		if topic == "" {
-			topic = fmt.Sprintf("of topics.id %d", s.log.TopicID)
-		}
-		a.differ(fmt.Sprint(s.log), Difference{Kind: OutOfRange, Part: Positions, Place: &Place{topic, s.log.Partition, Range{s.First, s.Last}},
-			Detail: fmt.Sprintf("%s are there (%d), but the ledger has no such partition", s.what, s.Count)})
-	}
+	a.reportStrays()
 	for id, rows := range a.history {
 		a.report.History = append(a.report.History, History{a.names[id], id, rows})
 	}
@@ -54,9 +45,22 @@ func (a *audit) judgePositions(ctx context.Context) error {
 
 // stray is what claims to be of a partition that the ledger never had.
 type stray struct {
-	log  log
+	log
 	what string // rows, rejects, duplicates or gaps
-	span
+}
+
+func (a *audit) reportStrays() {
+	for _, s := range slices.SortedFunc(maps.Keys(a.strays), func(x, y stray) int {
+		return cmp.Or(cmp.Compare(x.TopicID, y.TopicID), cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.what, y.what))
+	}) {
+		topic := a.names[s.TopicID]
+		if topic == "" {
+			topic = fmt.Sprintf("of topics.id %d", s.TopicID)
+		}
+		of := a.strays[s]
+		a.differ(fmt.Sprint(s.log), Difference{Kind: OutOfRange, Part: Positions, Place: &Place{topic, s.Partition, Range{of.First, of.Last}},
+			Detail: fmt.Sprintf("%s are there (%d), but the ledger has no such partition", s.what, of.Count)})
+	}
 }
 
 // account collects what there is about each partition and tells which tables
@@ -139,13 +143,13 @@ func (a *audit) gather(ctx context.Context) error {
 	}
 	// Those of an earlier incarnation of a topic are no strays: where it had the same
 	// partitions, or more, the ledger has a row for each.
-	strays := map[string]map[log]span{"rows": {}, "rejects": {}, "duplicates": {}, "gaps": {}}
+	a.strays = map[stray]span{}
 	astray := func(what string, l log, s span) bool {
 		name := a.names[l.TopicID]
 		if name != "" && (!read[name] || had[place{name, l.Partition}]) {
 			return false
 		}
-		addSpan(strays[what], l, s)
+		addSpan(a.strays, stray{l, what}, s)
 		return true
 	}
 	err = a.readGaps(ctx, func(l log, r Range) {
@@ -171,12 +175,6 @@ func (a *audit) gather(ctx context.Context) error {
 	for l, s := range a.state.Tally.Others {
 		if p := a.start[l]; !astray("rows", l, s) && (p == nil || p.reach < 0) {
 			a.history[l.TopicID] += s.Count
-		}
-	}
-	a.strays = a.strays[:0]
-	for what, of := range strays {
-		for l, s := range of {
-			a.strays = append(a.strays, stray{l, what, s})
 		}
 	}
 	return a.readTiles(ctx, func(id int16, r Range, records int64) {

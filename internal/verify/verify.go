@@ -79,7 +79,7 @@ type audit struct {
 	unify   map[int16]bool   // those of unifyevents
 	start   map[log]*partition
 	history map[int16]int64 // rows and archived records by topic id
-	strays  []stray         // of partitions that there never were
+	strays  map[stray]span  // of partitions that there never were
 	listed  map[string]int
 	witness
 
